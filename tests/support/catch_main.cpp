@@ -1,0 +1,53 @@
+// main() of every test program.
+#if !__has_include(<catch2/catch_all.hpp>)
+#define CATCH_CONFIG_RUNNER
+#endif
+#include "support/catch.hpp"
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+
+namespace {
+
+#if CATCH_VERSION_MAJOR == 2
+using listener_base = Catch::TestEventListenerBase;
+#else
+using listener_base = Catch::EventListenerBase;
+#endif
+
+// ctest kills a test that hangs; the last name in its output is then the one to look at.
+struct name_printer : listener_base {
+  using listener_base::listener_base;
+  void testCaseStarting(Catch::TestCaseInfo const& info) override { std::fprintf(stderr, "%s\n", info.name.c_str()); }
+};
+
+// Containers often forbid io_uring. The kernel looks at permissions before it looks at arguments, so a call with none tells.
+bool io_uring_is_forbidden() {
+  syscall(SYS_io_uring_setup, 0, nullptr);
+  return errno == EPERM || errno == ENOSYS;
+}
+
+constexpr int skipped = 77;  // tests/CMakeLists.txt: SKIP_RETURN_CODE
+
+}  // namespace
+
+CATCH_REGISTER_LISTENER(name_printer)
+
+int main(int argc, char** argv) {
+  char const* const backend = std::getenv("ROTA_BACKEND");
+  if (backend != nullptr && std::string_view(backend) == "io_uring" && io_uring_is_forbidden()) {
+    std::printf("skipped: this kernel or container forbids io_uring\n");
+    return skipped;
+  }
+  Catch::Session session;
+#if CATCH_VERSION_MAJOR == 2
+  // A program or a filter without a single test case is an error in v3; in v2 one has to ask for it.
+  session.configData().warnings = Catch::WarnAbout::NoTests;
+#endif
+  return session.run(argc, argv);
+}
