@@ -1,0 +1,14 @@
+// The atomics of rota's lock-free parts go through this alias, so that a model checker can stand in for them.
+#pragma once
+
+#include <atomic>
+
+namespace rota::detail {
+#ifdef ROTA_ATOMIC_POLICY
+template <class T>
+using atomic = ROTA_ATOMIC_POLICY<T>;
+#else
+template <class T>
+using atomic = std::atomic<T>;
+#endif
+}  // namespace rota::detail

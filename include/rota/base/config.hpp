@@ -1,0 +1,76 @@
+// What this compiler and this build are; the only file that asks.
+#pragma once
+
+#ifndef __linux__
+#error "rota runs on Linux only"
+#endif
+
+#define ROTA_VERSION_MAJOR 0
+#define ROTA_VERSION_MINOR 1
+#define ROTA_VERSION_PATCH 0
+
+#if defined(__clang__)
+#define ROTA_CLANG 1
+#define ROTA_GCC 0
+#else
+#define ROTA_CLANG 0
+#define ROTA_GCC 1
+#endif
+
+// GCC 12.0 to 12.2 destroys an owning closure twice when its full expression awaits (docs/compilers.md).
+#if ROTA_GCC && __GNUC__ == 12 && __GNUC_MINOR__ < 3
+#define ROTA_GCC_MISCOMPILES_COROUTINES 1
+#else
+#define ROTA_GCC_MISCOMPILES_COROUTINES 0
+#endif
+
+#if defined(__has_feature)
+#define ROTA_HAS_FEATURE(x) __has_feature(x)
+#else
+#define ROTA_HAS_FEATURE(x) 0
+#endif
+
+#if defined(__SANITIZE_ADDRESS__) || ROTA_HAS_FEATURE(address_sanitizer)
+#define ROTA_ASAN 1
+#else
+#define ROTA_ASAN 0
+#endif
+
+#if defined(__SANITIZE_THREAD__) || ROTA_HAS_FEATURE(thread_sanitizer)
+#define ROTA_TSAN 1
+#else
+#define ROTA_TSAN 0
+#endif
+
+// Debug diagnostics (a task that nobody awaited, a wrong thread): on without NDEBUG; -DROTA_DEBUG=0/1 decides.
+#ifndef ROTA_DEBUG
+#ifdef NDEBUG
+#define ROTA_DEBUG 0
+#else
+#define ROTA_DEBUG 1
+#endif
+#endif
+
+// Coroutine frames come from a per-thread cache. -DROTA_PLAIN_FRAMES=1 uses operator new for each instead;
+// the sanitizers imply it, so that they see every use after free of a frame.
+#ifndef ROTA_PLAIN_FRAMES
+#define ROTA_PLAIN_FRAMES (ROTA_ASAN || ROTA_TSAN)
+#endif
+
+// GCC turns symmetric transfer into a jump only at -O2 without sanitizers, and says in no macro when it does:
+// there each transfer checks how far the stack has grown (coro/resume.hpp). clang always jumps.
+#ifndef ROTA_TRANSFER_GUARD
+#define ROTA_TRANSFER_GUARD ROTA_GCC
+#endif
+
+// liburing is used when the build says that it is there; without it the library is epoll-only.
+#ifndef ROTA_HAS_LIBURING
+#if __has_include(<liburing.h>)
+#define ROTA_HAS_LIBURING 1
+#else
+#define ROTA_HAS_LIBURING 0
+#endif
+#endif
+
+#define ROTA_NOINLINE [[gnu::noinline]]
+#define ROTA_COLD [[gnu::noinline, gnu::cold]]

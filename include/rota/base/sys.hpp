@@ -1,0 +1,111 @@
+// Every system call that rota makes, in one policy. A test build may name another one with
+// -DROTA_SYS_POLICY=type -include header (same static functions); when real it costs nothing.
+// Each function returns the result or a negative errno: errno is read here, never in a coroutine.
+#pragma once
+
+#include <cerrno>
+#include <cstdint>
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+namespace rota::detail {
+
+struct real_sys {
+  static std::int64_t checked(std::int64_t result) noexcept { return result < 0 ? -errno : result; }
+
+  // sockets
+  static int socket(int domain, int type, int protocol) noexcept {
+    return static_cast<int>(checked(::socket(domain, type, protocol)));
+  }
+  static int bind(int fd, const sockaddr* address, socklen_t size) noexcept {
+    return static_cast<int>(checked(::bind(fd, address, size)));
+  }
+  static int listen(int fd, int backlog) noexcept { return static_cast<int>(checked(::listen(fd, backlog))); }
+  static int accept(int fd, sockaddr* address, socklen_t* size, int flags) noexcept {
+    return static_cast<int>(checked(::accept4(fd, address, size, flags)));
+  }
+  static int connect(int fd, const sockaddr* address, socklen_t size) noexcept {
+    return static_cast<int>(checked(::connect(fd, address, size)));
+  }
+  static int shutdown(int fd, int how) noexcept { return static_cast<int>(checked(::shutdown(fd, how))); }
+  static int setsockopt(int fd, int level, int name, const void* value, socklen_t size) noexcept {
+    return static_cast<int>(checked(::setsockopt(fd, level, name, value, size)));
+  }
+  static int getsockopt(int fd, int level, int name, void* value, socklen_t* size) noexcept {
+    return static_cast<int>(checked(::getsockopt(fd, level, name, value, size)));
+  }
+  static int getsockname(int fd, sockaddr* address, socklen_t* size) noexcept {
+    return static_cast<int>(checked(::getsockname(fd, address, size)));
+  }
+  static int getpeername(int fd, sockaddr* address, socklen_t* size) noexcept {
+    return static_cast<int>(checked(::getpeername(fd, address, size)));
+  }
+  static std::int64_t recv(int fd, void* data, std::size_t size, int flags) noexcept {
+    return checked(::recv(fd, data, size, flags));
+  }
+  static std::int64_t send(int fd, const void* data, std::size_t size, int flags) noexcept {
+    return checked(::send(fd, data, size, flags));
+  }
+  static std::int64_t recvmsg(int fd, msghdr* message, int flags) noexcept {
+    return checked(::recvmsg(fd, message, flags));
+  }
+  static std::int64_t sendmsg(int fd, const msghdr* message, int flags) noexcept {
+    return checked(::sendmsg(fd, message, flags));
+  }
+
+  // any descriptor
+  static std::int64_t read(int fd, void* data, std::size_t size) noexcept { return checked(::read(fd, data, size)); }
+  static std::int64_t write(int fd, const void* data, std::size_t size) noexcept {
+    return checked(::write(fd, data, size));
+  }
+  static int close(int fd) noexcept { return static_cast<int>(checked(::close(fd))); }
+  static int fcntl(int fd, int command, int argument) noexcept {
+    return static_cast<int>(checked(::fcntl(fd, command, argument)));
+  }
+  static int fstat(int fd, struct stat* out) noexcept { return static_cast<int>(checked(::fstat(fd, out))); }
+
+  // readiness
+  static int epoll_create() noexcept { return static_cast<int>(checked(::epoll_create1(EPOLL_CLOEXEC))); }
+  static int epoll_ctl(int ep, int what, int fd, epoll_event* event) noexcept {
+    return static_cast<int>(checked(::epoll_ctl(ep, what, fd, event)));
+  }
+  static int epoll_wait(int ep, epoll_event* events, int capacity, int milliseconds) noexcept {
+    return static_cast<int>(checked(::epoll_wait(ep, events, capacity, milliseconds)));
+  }
+  // Linux 5.11; glibc 2.35 has the wrapper, the raw call works with any.
+  static int epoll_wait_until(int ep, epoll_event* events, int capacity, const timespec* timeout) noexcept {
+    return static_cast<int>(checked(::syscall(441 /*epoll_pwait2*/, ep, events, capacity, timeout, nullptr, 0)));
+  }
+  static int eventfd() noexcept { return static_cast<int>(checked(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))); }
+
+  // memory and time
+  static void* map(std::size_t bytes) noexcept {
+    void* p = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return p == MAP_FAILED ? nullptr : p;
+  }
+  static void unmap(void* p, std::size_t bytes) noexcept { ::munmap(p, bytes); }
+  static std::int64_t now() noexcept {
+    timespec t;
+    ::clock_gettime(CLOCK_MONOTONIC, &t);
+    return std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec;
+  }
+};
+
+#ifdef ROTA_SYS_POLICY
+using sys = ROTA_SYS_POLICY;
+#else
+using sys = real_sys;
+#endif
+
+}  // namespace rota::detail

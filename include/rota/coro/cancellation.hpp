@@ -1,0 +1,139 @@
+// Cancelling a scope, and what a suspension in a cancelled scope throws. Rules R2 and R3.
+#pragma once
+
+#include <cstddef>
+#include <new>
+#include <source_location>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <rota/base/cancelled.hpp>
+#include <rota/coro/task_state.hpp>
+
+namespace rota::detail {
+
+/// What few tasks need, so that every task pays one pointer.
+struct task_extras {
+  cancel_record* record = nullptr;  // why handle.cancel() was called
+  std::string name;
+
+  ~task_extras() { cancel_record::release(record); }
+};
+
+inline task_extras* extras_of(task_state& task) noexcept {
+  if (!task.extras) task.extras = new (std::nothrow) task_extras;
+  return task.extras;
+}
+
+/// A scope that a task has opened within its own body: with_cancel_scope, timeout, a group.
+/// Lives in the task's frame (mostly inside an awaiter); entered and left in strict nesting.
+struct open_scope : scope_node {
+  explicit open_scope(std::uint32_t flags = 0) noexcept : scope_node(flags) {}
+  ~open_scope() { cancel_record::release(record); }
+
+  void enter(task_state& task) noexcept {
+    host = &task;
+    link(*task.current);
+    task.current = this;
+  }
+  void leave() noexcept {
+    ROTA_ASSERT(host->current == this);
+    host->current = parent_;
+    unlink();
+  }
+  /// After the body of the scope ended with rota::cancelled: was it this scope that was cancelled, and none around
+  /// it? Then the exception ends here (an enclosing scope always wins).
+  bool absorbs(const cancelled& exception) const noexcept {
+    return cancel_requested() && exception.task() == host && !(parent_ && parent_->is_cancelled() && !is_shielded());
+  }
+
+  task_state* host = nullptr;
+  cancel_record* record = nullptr;
+
+  using scope_node::is_owner;
+  using scope_node::shielded;
+};
+
+// The scope tree's own moves; scope_node's links are protected from everybody else.
+struct scope_tree : scope_node {
+  // Null for the root of a loop, which belongs to no task.
+  static task_state* host_of(scope_node& node) noexcept {
+    return as(node).has(is_task) ? static_cast<task_state*>(&node) : static_cast<open_scope&>(node).host;
+  }
+  static cancel_record* record_of(scope_node& node) noexcept {
+    if (!as(node).has(is_task)) return static_cast<open_scope&>(node).record;
+    task_extras* extras = static_cast<task_state&>(node).extras;
+    return extras ? extras->record : nullptr;
+  }
+  static void keep_record(scope_node& node, cancel_record* record) noexcept {
+    if (!as(node).has(is_task)) {
+      static_cast<open_scope&>(node).record = record;
+    } else if (task_extras* extras = extras_of(static_cast<task_state&>(node))) {
+      extras->record = record;
+    } else {
+      cancel_record::release(record);
+    }
+  }
+
+  /// Marks the node and, in order, everything below it that no shield protects, and wakes who is suspended there.
+  static void cancel(scope_node& root, cancel_kind kind, std::string_view reason, std::source_location where) noexcept {
+    if (root.cancel_requested()) return;
+    as(root).set(requested);
+    keep_record(root, cancel_record::make(kind, reason, where));
+    if (root.is_cancelled()) return;  // an enclosing scope was cancelled before: everybody knows
+    scope_node* node = &root;
+    for (;;) {
+      mark(*node);
+      scope_node* next = as(*node).first_;
+      while (next && next->is_shielded()) next = as(*next).next_;
+      while (!next && node != &root) {
+        next = as(*node).next_;
+        while (next && next->is_shielded()) next = as(*next).next_;
+        node = as(*node).parent_;
+      }
+      if (!next) return;
+      node = next;
+    }
+  }
+
+  /// The outermost cancelled scope that reaches `from`: its reason is the one to tell.
+  static scope_node* responsible(scope_node* from) noexcept {
+    scope_node* found = nullptr;
+    for (scope_node* node = from; node; node = as(*node).parent_) {
+      if (node->cancel_requested()) found = node;
+      if (node->is_shielded()) break;
+    }
+    return found;
+  }
+
+  /// Every task below the scope, for a report.
+  static std::vector<task_state*> tasks_below(scope_node& root) {
+    std::vector<task_state*> found;
+    std::vector<scope_node*> left{&root};
+    while (!left.empty()) {
+      scope_node* node = left.back();
+      left.pop_back();
+      if (as(*node).has(is_task)) found.push_back(static_cast<task_state*>(node));
+      for (scope_node* child = as(*node).first_; child; child = as(*child).next_) left.push_back(child);
+    }
+    return found;
+  }
+
+ private:
+  static scope_tree& as(scope_node& node) noexcept { return static_cast<scope_tree&>(node); }
+  static void mark(scope_node& node) noexcept {
+    as(node).set(effective);
+    task_state* task = host_of(node);
+    if (task && task->current == &node && task->wait != 0) task->exec->cancel_wait(*task);
+  }
+};
+
+/// Ends the current suspension point of `task`, which is in a cancelled scope.
+[[noreturn]] ROTA_COLD inline void throw_cancelled(task_state& task) {
+  scope_node* by = scope_tree::responsible(task.current);
+  throw cancelled(&task, by ? scope_tree::record_of(*by) : nullptr);
+}
+
+}  // namespace rota::detail

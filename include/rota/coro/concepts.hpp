@@ -1,0 +1,67 @@
+// What can be awaited, and what comes out.
+#pragma once
+
+#include <concepts>
+#include <coroutine>
+#include <type_traits>
+#include <utility>
+
+namespace rota {
+
+namespace detail {
+
+template <class A>
+concept has_member_co_await = requires(A&& a) { static_cast<A&&>(a).operator co_await(); };
+template <class A>
+concept has_free_co_await = requires(A&& a) { operator co_await(static_cast<A&&>(a)); };
+
+/// The awaiter of an awaitable: a new object, or the awaitable itself by reference.
+template <class A>
+decltype(auto) awaiter_of(A&& awaitable) {
+  if constexpr (has_member_co_await<A>)
+    return static_cast<A&&>(awaitable).operator co_await();
+  else if constexpr (has_free_co_await<A>)
+    return operator co_await(static_cast<A&&>(awaitable));
+  else
+    return static_cast<A&&>(awaitable);
+}
+
+template <class A>
+using awaiter_of_t = decltype(awaiter_of(std::declval<A>()));
+
+}  // namespace detail
+
+/// Has the three functions that co_await calls.
+template <class A>
+concept awaiter = requires(std::remove_reference_t<A>& a) {
+  { a.await_ready() } -> std::convertible_to<bool>;
+  a.await_resume();
+};
+
+/// Can stand behind co_await in a rota::task.
+template <class A>
+concept awaitable = detail::has_member_co_await<A> || detail::has_free_co_await<A> || awaiter<A>;
+
+/// The type of `co_await a`.
+template <awaitable A>
+using await_result_t = decltype(std::declval<std::remove_reference_t<detail::awaiter_of_t<A>>&>().await_resume());
+
+namespace detail {
+
+/// Calls await_suspend whatever it returns; the answer is the handle to continue with.
+template <class Awaiter, class Promise>
+std::coroutine_handle<> suspend_into(Awaiter& awaiter, std::coroutine_handle<Promise> handle) {
+  using returned = decltype(awaiter.await_suspend(handle));
+  if constexpr (std::is_void_v<returned>) {
+    awaiter.await_suspend(handle);
+    return std::noop_coroutine();
+  } else if constexpr (std::is_same_v<returned, bool>) {
+    if (awaiter.await_suspend(handle)) return std::noop_coroutine();
+    return handle;
+  } else {
+    return awaiter.await_suspend(handle);
+  }
+}
+
+}  // namespace detail
+}  // namespace rota

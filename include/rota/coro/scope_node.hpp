@@ -1,0 +1,76 @@
+// The tree of cancellation scopes. Cancellation is the state of a scope (rule R3), not a signal: in a cancelled
+// scope every suspension throws rota::cancelled, again and again, unless a shielded scope lies between.
+//
+//   root of the loop ─┬─ task ── timeout(5s) ── task group ─┬─ task
+//                     └─ task                               └─ task
+//
+// Every node belongs to one task, its host: a task's own node, the scopes that it has open (innermost = current),
+// and groups whose children are other tasks' nodes. All of it belongs to one executor; no atomics.
+#pragma once
+
+#include <cstdint>
+
+namespace rota {
+
+namespace detail {
+struct task_state;
+struct cancel_record;
+}  // namespace detail
+
+class scope_node {
+ public:
+  scope_node(const scope_node&) = delete;
+  scope_node& operator=(const scope_node&) = delete;
+
+  /// cancel() was called on this very scope.
+  bool cancel_requested() const noexcept { return (flags_ & requested) != 0; }
+  /// This scope, or an enclosing one without a shield between, is cancelled: the next suspension in it throws.
+  bool is_cancelled() const noexcept { return (flags_ & effective) != 0; }
+  bool is_shielded() const noexcept { return (flags_ & shielded) != 0; }
+  scope_node* parent() const noexcept { return parent_; }
+
+ protected:
+  enum flag : std::uint32_t {
+    requested = 1,   // cancel() was called on this node
+    effective = 2,   // this node or an enclosing one is cancelled, and no shield lies between
+    shielded = 4,    // the cancellation of enclosing scopes stops here
+    is_task = 8,     // the node is a detail::task_state
+    is_owner = 16,   // the node is a detail::task_owner: its children report their end to it
+    started = 32,    // task: its first step has run
+    finished = 64,   // task: its body has ended
+    retrieved = 128, // task: somebody has seen its outcome
+    failed = 256,    // task: it ended with an exception
+    was_cancelled = 512,  // task: that exception was rota::cancelled
+  };
+
+  explicit scope_node(std::uint32_t flags) noexcept : flags_(flags & 0x3ffu), frame_offset_(0) {}
+  ~scope_node() = default;
+
+  bool has(flag f) const noexcept { return (flags_ & f) != 0; }
+  void set(flag f) noexcept { flags_ = (flags_ | f) & 0x3ffu; }
+
+  void link(scope_node& parent) noexcept {
+    parent_ = &parent;
+    previous_ = parent.last_;
+    next_ = nullptr;
+    (previous_ ? previous_->next_ : parent.first_) = this;
+    parent.last_ = this;
+    if (parent.is_cancelled() && !is_shielded()) set(effective);
+  }
+  void unlink() noexcept {
+    (previous_ ? previous_->next_ : parent_->first_) = next_;
+    (next_ ? next_->previous_ : parent_->last_) = previous_;
+    parent_ = nullptr;
+  }
+
+  scope_node* parent_ = nullptr;
+  scope_node* first_ = nullptr;  // children, in the order in which they came
+  scope_node* last_ = nullptr;
+  scope_node* next_ = nullptr;  // siblings
+  scope_node* previous_ = nullptr;
+  std::uint32_t flags_ : 10;
+  std::uint32_t frame_offset_ : 22;  // task: how far its frame lies below this node, in units of 16 bytes
+  std::uint32_t references_ = 0;     // task: handles that keep the finished frame
+};
+
+}  // namespace rota

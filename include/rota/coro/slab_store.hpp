@@ -1,0 +1,139 @@
+// Blocks of 64-byte size classes, carved out of 256 KiB slabs; behind every thread's frame cache.
+#pragma once
+
+#include <pthread.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <new>
+
+namespace rota::detail {
+
+struct free_block {
+  free_block* next;
+};
+
+/// Shared by all threads, under one mutex: a thread comes here once per batch of blocks. A block knows its slab by
+/// its address, the slab knows its class; a slab that has become empty goes back to the system, but for a few.
+class slab_store {
+ public:
+  static constexpr std::size_t granule = 64;
+  static constexpr unsigned classes = 20;  // 64, 128, ... 1280 bytes
+  static constexpr unsigned batch = 32;
+
+  constexpr slab_store() noexcept = default;
+
+  static unsigned class_of(void* block) noexcept { return slab_of(block)->class_index; }
+
+  /// One to `batch` blocks of the class, linked. Throws std::bad_alloc.
+  free_block* take(unsigned index, std::uint32_t& taken) {
+    const lock guard(mutex_);
+    slab* from = with_room_[index];
+    if (!from) from = add_slab(index);
+    free_block* head = nullptr;
+    for (taken = 0; taken != batch && has_room(*from); ++taken) {
+      free_block* block = from->free;
+      if (block) {
+        from->free = block->next;
+      } else {
+        block = reinterpret_cast<free_block*>(reinterpret_cast<char*>(from) + from->carved);
+        from->carved += block_bytes(*from);
+      }
+      ++from->out;
+      block->next = head;
+      head = block;
+    }
+    if (!has_room(*from)) unlink(*from);
+    return head;
+  }
+
+  void give(free_block* head) noexcept {
+    const lock guard(mutex_);
+    while (head) {
+      free_block* block = head;
+      head = head->next;
+      slab& to = *slab_of(block);
+      if (!has_room(to)) link(to);
+      block->next = to.free;
+      to.free = block;
+      if (--to.out == 0) retire(to);
+    }
+  }
+
+ private:
+  static constexpr std::size_t slab_bytes = 256 * 1024;
+  static constexpr unsigned spare_limit = 4;  // empty slabs kept for the next burst
+
+  // At the start of each slab. class_index does not change while a block of the slab is out; the rest is guarded
+  // by mutex_.
+  struct alignas(granule) slab {
+    std::uint32_t class_index;
+    std::uint32_t out;     // blocks handed out
+    std::uint32_t carved;  // bytes in use or free, header included; the rest was never touched
+    free_block* free;
+    slab* next;  // in with_room_[class_index], or in spare_
+    slab* previous;
+  };
+
+  struct lock {
+    explicit lock(pthread_mutex_t& m) noexcept : mutex(m) { pthread_mutex_lock(&mutex); }
+    ~lock() { pthread_mutex_unlock(&mutex); }
+    lock(const lock&) = delete;
+    lock& operator=(const lock&) = delete;
+    pthread_mutex_t& mutex;
+  };
+
+  static slab* slab_of(void* block) noexcept {
+    return reinterpret_cast<slab*>(reinterpret_cast<std::uintptr_t>(block) & ~(slab_bytes - 1));
+  }
+  static std::uint32_t block_bytes(const slab& s) noexcept {
+    return (s.class_index + 1) * static_cast<std::uint32_t>(granule);
+  }
+  static bool has_room(const slab& s) noexcept { return s.free || s.carved + block_bytes(s) <= slab_bytes; }
+
+  slab* add_slab(unsigned index) {
+    slab* fresh = spare_;
+    if (fresh) {
+      spare_ = fresh->next;
+      --spares_;
+    } else {
+      fresh = static_cast<slab*>(std::aligned_alloc(slab_bytes, slab_bytes));
+      if (!fresh) throw std::bad_alloc();
+    }
+    new (fresh) slab{index, 0, sizeof(slab), nullptr, nullptr, nullptr};
+    link(*fresh);
+    return fresh;
+  }
+  void retire(slab& empty) noexcept {
+    unlink(empty);
+    if (spares_ == spare_limit) {
+      std::free(&empty);
+      return;
+    }
+    empty.next = spare_;
+    spare_ = &empty;
+    ++spares_;
+  }
+  void link(slab& s) noexcept {
+    slab*& head = with_room_[s.class_index];
+    s.previous = nullptr;
+    s.next = head;
+    if (head) head->previous = &s;
+    head = &s;
+  }
+  void unlink(slab& s) noexcept {
+    (s.previous ? s.previous->next : with_room_[s.class_index]) = s.next;
+    if (s.next) s.next->previous = s.previous;
+  }
+
+  pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
+  slab* with_room_[classes] = {};
+  slab* spare_ = nullptr;
+  unsigned spares_ = 0;
+};
+
+// Never destroyed: static destructors of the program may still free frames.
+inline constinit slab_store frame_slabs{};
+
+}  // namespace rota::detail

@@ -1,0 +1,107 @@
+// What a spawned task knows, shared by all frames of its chain of awaits: who resumes it, in which scope it is,
+// what it waits for, who joins it. Lives in the same block as the task's root frame, behind it.
+#pragma once
+
+#include <coroutine>
+#include <cstdint>
+#include <source_location>
+
+#include <rota/base/report.hpp>
+#include <rota/base/usage_error.hpp>
+#include <rota/coro/executor.hpp>
+#include <rota/coro/scope_node.hpp>
+
+namespace rota::detail {
+
+struct task_state;
+struct task_extras;
+
+/// The first member of every promise of rota, at a fixed place (16 bytes after the frame's address), so that a
+/// debugger can walk a chain of awaits without debug information: rule R9.
+struct promise_base {
+  std::coroutine_handle<> continuation{};  // who awaits this frame; null in the root of a task
+  task_state* state = nullptr;             // null until the frame is started
+  std::source_location waits_at;           // where it was made; once started, where it last awaited
+
+  explicit promise_base(std::source_location made_at) noexcept : waits_at(made_at) {}
+};
+// The frame's two function pointers, then the promise, as long as its alignment is at most 16.
+inline constexpr std::size_t promise_offset = 16;
+
+inline promise_base& promise_of(void* frame) noexcept {
+  return *reinterpret_cast<promise_base*>(static_cast<char*>(frame) + promise_offset);
+}
+
+/// What a suspended task waits for. A task waits for at most one thing; null while it runs or is queued.
+enum class wait_kind : std::uintptr_t { custom = 0, timer = 1, operation = 2 };
+
+/// A suspension that is neither a timer nor a kernel operation: joins, locks, channels.
+struct custom_wait {
+  void* frame = nullptr;                            // the suspended frame
+  void (*cancel)(custom_wait&) noexcept = nullptr;  // must see to it that the frame resumes; null: cannot be cancelled
+  custom_wait* next = nullptr;                      // in the list of who waits for the same thing
+};
+
+struct task_state : scope_node {
+  explicit task_state(executor& runs_on) noexcept : scope_node(is_task), exec(&runs_on), current(this) {}
+
+  executor* exec;
+  scope_node* current;        // the innermost open scope of this task
+  std::uintptr_t wait = 0;    // address of what it waits for, with its wait_kind in the low bits
+  custom_wait* joiners = nullptr;  // who awaits the outcome (loop/join_handle.hpp)
+  task_extras* extras = nullptr;   // made on demand: name, reason of a cancel
+
+  void* frame() noexcept { return reinterpret_cast<char*>(this) - std::size_t{frame_offset_} * 16; }
+  void place_behind(void* root_frame) noexcept {
+    frame_offset_ = static_cast<std::uint32_t>((reinterpret_cast<char*>(this) - static_cast<char*>(root_frame)) / 16) &
+                    0x3fffffu;
+  }
+  promise_base& root() noexcept { return promise_of(frame()); }
+
+  /// Before a suspension: is the scope cancelled, so that it must not even begin?
+  bool is_cancelled() const noexcept { return current->is_cancelled(); }
+  void waits_for(void* what, wait_kind kind) noexcept {
+    wait = reinterpret_cast<std::uintptr_t>(what) | static_cast<std::uintptr_t>(kind);
+  }
+  wait_kind waiting_kind() const noexcept { return static_cast<wait_kind>(wait & 7); }
+  void* waiting_for() const noexcept { return reinterpret_cast<void*>(wait & ~std::uintptr_t{7}); }
+
+  // scope_node keeps these to the library.
+  using scope_node::failed;
+  using scope_node::finished;
+  using scope_node::has;
+  using scope_node::link;
+  using scope_node::references_;
+  using scope_node::retrieved;
+  using scope_node::set;
+  using scope_node::started;
+  using scope_node::unlink;
+  using scope_node::was_cancelled;
+};
+
+/// What the task waited for has happened: it goes to its executor's ready queue.
+inline void make_ready(void* frame) noexcept {
+  task_state& task = *promise_of(frame).state;
+  task.wait = 0;
+  task.exec->resume_later(frame);
+}
+
+[[noreturn]] ROTA_COLD inline void throw_no_executor() {
+  throw usage_error(usage_error::kind::no_event_loop,
+                    "a coroutine that was resumed by hand awaited something that needs an executor");
+}
+
+/// Every awaiter of rota that suspends begins here: notes the line, refuses coroutines that are not rota's.
+template <class Promise>
+task_state& suspend_at(std::coroutine_handle<Promise> handle, std::source_location where) {
+  static_assert(requires(Promise& p) { static_cast<promise_base&>(p); },
+                "this can be awaited only in a coroutine that returns rota::task");
+  static_assert(alignof(Promise) <= promise_offset, "a promise that is aligned to more than 16 bytes is not supported");
+  promise_base& promise = handle.promise();
+  promise.waits_at = where;
+  if (!promise.state) [[unlikely]]
+    throw_no_executor();
+  return *promise.state;
+}
+
+}  // namespace rota::detail

@@ -1,0 +1,484 @@
+// The event loop: resumes tasks, fires timers, talks to the kernel through a reactor. One thread.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <source_location>
+#include <string>
+#include <thread>
+#include <type_traits>
+#include <utility>
+
+#include <rota/base/clock.hpp>
+#include <rota/base/error.hpp>
+#include <rota/base/report.hpp>
+#include <rota/base/usage_error.hpp>
+#include <rota/coro/cancellation.hpp>
+#include <rota/coro/describe.hpp>
+#include <rota/coro/executor.hpp>
+#include <rota/coro/resume.hpp>
+#include <rota/coro/task.hpp>
+#include <rota/loop/inbox.hpp>
+#include <rota/loop/ready_queue.hpp>
+#include <rota/loop/task_owner.hpp>
+#include <rota/loop/timer_queue.hpp>
+#include <rota/reactor/open_reactor.hpp>
+
+namespace rota {
+
+class event_loop;
+
+/// How a loop is made. Every member has a sensible default.
+struct event_loop_options {
+  event_loop_options() noexcept {}
+
+  /// The environment variable ROTA_BACKEND beats it.
+  rota::backend backend = rota::backend::automatic;
+  /// How long the destructor waits for cancelled tasks to end before it reports those that do not.
+  duration shutdown_deadline = std::chrono::seconds(10);
+};
+
+/// Always on; one call reads them all.
+struct event_loop_statistics {
+  std::size_t tasks = 0;         ///< spawned and not ended
+  std::size_t ready = 0;         ///< waiting for their turn
+  std::size_t timers = 0;        ///< armed
+  std::size_t operations = 0;    ///< in the kernel, or waiting for readiness
+  std::size_t descriptors = 0;   ///< owned by this loop's objects
+  std::uint64_t steps = 0;       ///< coroutines resumed
+  std::uint64_t iterations = 0;  ///< batches of the ready queue
+  std::uint64_t polls = 0;       ///< system calls that wait or poll
+  std::uint64_t posts = 0;       ///< received from other threads
+  std::uint64_t submitted = 0;   ///< operations
+
+  /// Nothing is left that could ever run or complete.
+  bool quiescent() const noexcept {
+    return tasks == 0 && ready == 0 && timers == 0 && operations == 0 && descriptors == 0;
+  }
+};
+
+namespace detail {
+struct loop_access;
+
+/// A timer of the loop: resumes a frame, or cancels a scope.
+struct loop_timer : timer {
+  std::uintptr_t target = 0;  // a frame; or an open_scope, with bit 0 set
+};
+
+// Waits until a descriptor that was given up has closed.
+struct closing_wait : custom_wait {
+  int fd = -1;
+};
+
+// The loop that runs on this thread. Never read it from a coroutine in any other way: clang 16 may keep a stale
+// thread_local across a suspension.
+struct this_thread {
+  ROTA_NOINLINE static event_loop*& loop() noexcept {
+    static constinit thread_local event_loop* current = nullptr;
+    return current;
+  }
+};
+}  // namespace detail
+
+/// A single-threaded executor with its own reactor. All members are for the thread that made it, except post(),
+/// stop() and backend(). One iteration:
+///
+///   1. poll     when nothing is ready, or every 64 steps: submit what was requested, wait for completions until
+///               the next timer (not at all when something is ready); completions, then due timers, then posts of
+///               other threads join the ready queue or run;
+///   2. run      exactly the tasks that were ready when the batch began, in order. What they make ready waits for
+///               the next iteration, so nothing starves (rule R6).
+class event_loop final : public executor {
+ public:
+  using options = event_loop_options;
+
+  /// Throws std::system_error when the wished backend cannot be had, std::invalid_argument for a misspelt
+  /// ROTA_BACKEND.
+  explicit event_loop(const options& wishes = options())
+      : event_loop(detail::open_reactor(wishes.backend), wishes) {}
+  /// A loop on a reactor that was made elsewhere: tests, guests.
+  explicit event_loop(std::unique_ptr<detail::reactor> reactor, const options& wishes = options())
+      : options_(wishes), reactor_(std::move(reactor)), timers_(reactor_->now()) {
+    stop_post_.loop = this;
+    stop_post_.run = &stop_request::perform;
+  }
+  /// Cancels every task and runs until all have ended, or shutdown_deadline has passed; then names who did not
+  /// stop, aborts in debug builds, and otherwise leaks those frames: the kernel may still write to them.
+  ~event_loop();
+
+  /// The loop that runs on this thread, or null.
+  static event_loop* current() noexcept { return detail::this_thread::loop(); }
+
+  /// Runs until the task has ended; its value or exception comes out. Other tasks stay as they are.
+  /// Throws usage_error when a loop runs on this thread already; std::system_error with errc::loop_stopped when
+  /// stop() ended the run first (the task is cancelled when the loop is destroyed).
+  template <class T>
+  T run(task<T> main);
+  /// Runs until stop() is called.
+  void run() {
+    run_while([this] { return !std::exchange(stopped_, false); });
+  }
+  /// Lets the current batch finish, then run() returns. Before run(): the next run() does one iteration.
+  /// Any thread, and signal handlers.
+  void stop() noexcept {
+    if (!stop_post_.queued.exchange(true, std::memory_order_acq_rel)) post(stop_post_);
+  }
+
+  /// Cancels every task, runs until all have ended or the deadline has passed; returns how many are left. What is
+  /// spawned meanwhile is cancelled at once. The destructor calls it.
+  std::size_t shutdown();
+
+  /// Runs `work.run` on the loop's thread, in the next poll. Any thread, and signal handlers; never fails.
+  void post(detail::posted& work) noexcept override {
+    if (inbox_.post(work)) reactor_->wake();
+  }
+  /// Runs f() on the loop's thread. Any thread. Allocates. An exception of f ends run() and comes out of it.
+  template <std::invocable F>
+  void post(F f);
+
+  rota::backend backend() const noexcept { return reactor_->kind(); }
+  time_point now() const noexcept { return detail::to_time_point(reactor_->now()); }
+
+  event_loop_statistics statistics() const noexcept {
+    event_loop_statistics s;
+    s.tasks = tasks_;
+    s.ready = ready_.size();
+    s.timers = timers_.size();
+    s.operations = reactor_->in_flight();
+    s.descriptors = reactor_->descriptors();
+    s.steps = steps_;
+    s.iterations = iterations_;
+    s.polls = reactor_->statistics().waits;
+    s.posts = posts_;
+    s.submitted = reactor_->statistics().submitted;
+    return s;
+  }
+
+  // ---- executor: for the library
+  void resume_later(void* frame) noexcept override { ready_.push(frame); }
+  void cancel_wait(detail::task_state& task) noexcept override;
+  void task_failed(detail::task_state& task, const std::exception_ptr& error) noexcept override;
+  void task_finished(detail::task_state& task) noexcept override;
+  bool is_event_loop() const noexcept override { return true; }
+
+ private:
+  friend detail::loop_access;
+
+  static constexpr std::size_t steps_between_polls = 64;
+  static constexpr unsigned inline_completions = 64;
+
+  struct stop_request : detail::posted {
+    event_loop* loop = nullptr;
+    std::atomic<bool> queued{false};
+    static void perform(detail::posted& self) noexcept {
+      auto& request = static_cast<stop_request&>(self);
+      request.queued.store(false, std::memory_order_release);
+      request.loop->stopped_ = true;
+    }
+  };
+
+  // Owns what nobody else owns.
+  struct root_owner final : detail::task_owner {
+    void child_failed(detail::task_state& child, const std::exception_ptr& error) noexcept override {
+      if (!child.has(detail::task_state::was_cancelled) && child.references_ == 0) event_loop::report_lost(child, error);
+    }
+  };
+
+  static void report_lost(detail::task_state& task, const std::exception_ptr& error) noexcept {
+    report("%s ended with an exception that nobody retrieved: %s", detail::describe(task).c_str(),
+           detail::describe(error).c_str());
+  }
+
+  template <class Condition>
+  void run_while(Condition go_on);
+  void iterate(detail::resumer& stack);
+  void poll();
+  void run_posts(detail::posted* posts);
+  void run_entry(void* entry, detail::resumer& stack);
+  void fire(detail::loop_timer& t) noexcept;
+
+  options options_;
+  std::unique_ptr<detail::reactor> reactor_;
+  detail::ready_queue ready_;
+  detail::timer_queue timers_;
+  detail::inbox inbox_;
+  detail::completion_list done_;
+  root_owner root_;
+  detail::task_state* ended_ = nullptr;  // its frame may go once the stack has left it
+  void* running_ = nullptr;              // the frame that was resumed
+  std::size_t steps_since_poll_ = steps_between_polls;
+  unsigned inline_left_ = inline_completions;
+  bool stopped_ = false;
+  std::size_t tasks_ = 0;      // of all owners
+  std::exception_ptr error_;   // of a posted function: ends run()
+  stop_request stop_post_;
+  detail::custom_wait* closing_ = nullptr;  // who waits until a descriptor has closed
+  std::uint64_t steps_ = 0;
+  std::uint64_t iterations_ = 0;
+  std::uint64_t posts_ = 0;
+};
+
+// ---------------------------------------------------------------------------------------------------------------
+
+namespace detail {
+
+// What the awaiters and spawn() need of a loop; not for users.
+struct loop_access {
+  static reactor& kernel(event_loop& loop) noexcept { return *loop.reactor_; }
+  static timer_queue& timers(event_loop& loop) noexcept { return loop.timers_; }
+  static task_owner& root(event_loop& loop) noexcept { return loop.root_; }
+  static nanoseconds now(event_loop& loop) noexcept { return loop.reactor_->now(); }
+
+  /// The loop on which the task runs; throws when it runs on another executor.
+  static event_loop& loop_of(task_state& task) {
+    if (!task.exec->is_event_loop()) [[unlikely]]
+      throw usage_error(usage_error::kind::no_event_loop, "this needs an event loop, and the task runs on none");
+    return static_cast<event_loop&>(*task.exec);
+  }
+  static event_loop& current() {
+    event_loop* loop = event_loop::current();
+    if (!loop) throw usage_error(usage_error::kind::no_event_loop, "no event loop runs on this thread");
+    return *loop;
+  }
+
+  /// May one more operation complete without suspending, in this step? (Rule R6: always-ready operations take
+  /// turns with everybody else.)
+  static bool may_complete_inline(event_loop& loop) noexcept {
+    if (loop.inline_left_ == 0) return false;
+    --loop.inline_left_;
+    return true;
+  }
+
+  static void* running(event_loop& loop) noexcept { return loop.running_; }
+  static void report_lost(task_state& task, const std::exception_ptr& error) noexcept {
+    event_loop::report_lost(task, error);
+  }
+  static void wait_until_closed(event_loop& loop, closing_wait& wait) noexcept {
+    wait.next = std::exchange(loop.closing_, &wait);
+  }
+
+  /// Room for one more task, before it exists.
+  static void reserve_task(event_loop& loop) { loop.ready_.reserve(); }
+  static void unreserve_task(event_loop& loop) noexcept { loop.ready_.unreserve(); }
+  /// Queues the first step of a task whose state lies behind its root frame. Room was reserved.
+  static void start(event_loop& loop, task_owner& owner, task_state& task) noexcept {
+    task.link(owner);
+    ++owner.children;
+    ++loop.tasks_;
+    loop.ready_.push(reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(&task) | 1));
+  }
+  static void run_until_finished(event_loop& loop, task_state& task) {
+    loop.run_while([&] { return !task.has(task_state::finished) && !loop.stopped_; });
+    loop.stopped_ = false;
+  }
+};
+
+// Ends with the frame: the state lies in the same block.
+inline void destroy_task(task_state& task) noexcept {
+  delete std::exchange(task.extras, nullptr);
+  void* frame = task.frame();
+  task.~task_state();
+  std::coroutine_handle<>::from_address(frame).destroy();
+}
+
+}  // namespace detail
+
+// The loop itself.
+template <class Condition>
+void event_loop::run_while(Condition go_on) {
+  event_loop*& current = detail::this_thread::loop();
+  if (current)
+    throw usage_error(usage_error::kind::loop_already_running, "an event loop already runs on this thread");
+  reactor_->check_not_forked();
+  struct leave {
+    event_loop*& slot;
+    ~leave() { slot = nullptr; }
+  } const on_exit{current};
+  current = this;
+  detail::resumer stack;
+  while (go_on()) {
+    iterate(stack);
+    if (error_) [[unlikely]]
+      std::rethrow_exception(std::exchange(error_, nullptr));
+  }
+}
+
+inline void event_loop::iterate(detail::resumer& stack) {
+  if (ready_.empty() || steps_since_poll_ >= steps_between_polls) poll();
+  std::size_t batch = ready_.size();
+  steps_since_poll_ += batch;
+  steps_ += batch;
+  ++iterations_;
+  while (batch-- != 0) run_entry(ready_.pop(), stack);
+}
+
+inline void event_loop::poll() {
+  steps_since_poll_ = 0;
+  const bool wait = ready_.empty() && inbox_.fall_asleep();
+  detail::posted* posts = nullptr;
+  try {
+    reactor_->wait(wait ? timers_.next_deadline() : 0, done_);
+  } catch (...) {
+    error_ = std::current_exception();
+  }
+  posts = inbox_.take();
+  while (detail::operation* op = done_.pop()) detail::make_ready(op->waiter);
+  for (detail::custom_wait** link = &closing_; *link;) {
+    auto& waiter = static_cast<detail::closing_wait&>(**link);
+    if (reactor_->is_closed(waiter.fd)) {
+      *link = waiter.next;
+      detail::make_ready(waiter.frame);
+    } else {
+      link = &waiter.next;
+    }
+  }
+  if (timers_.size() != 0)
+    timers_.expire(reactor_->now(), [this](detail::timer& t) { fire(static_cast<detail::loop_timer&>(t)); });
+  if (posts) run_posts(posts);
+}
+
+inline void event_loop::run_posts(detail::posted* posts) {
+  while (posts) {
+    detail::posted& post = *std::exchange(posts, posts->next);  // running it may destroy it
+    ++posts_;
+    post.run(post);
+  }
+}
+
+inline void event_loop::run_entry(void* entry, detail::resumer& stack) {
+  inline_left_ = inline_completions;
+  const auto bits = reinterpret_cast<std::uintptr_t>(entry);
+  if ((bits & 1) != 0) {  // the first step of a task
+    auto& task = *reinterpret_cast<detail::task_state*>(bits & ~std::uintptr_t{1});
+    if (task.is_cancelled()) [[unlikely]] {
+      // Cancelled before it began: the body never runs.
+      task.set(detail::task_state::failed);
+      task.set(detail::task_state::was_cancelled);
+      task_finished(task);
+    } else {
+      task.set(detail::task_state::started);
+      entry = running_ = task.frame();
+      detail::promise_of(entry).state = &task;
+      stack.resume(entry);
+    }
+  } else {
+    running_ = entry;
+    stack.resume(entry);
+  }
+  running_ = nullptr;
+  if (ended_) detail::destroy_task(*std::exchange(ended_, nullptr));
+}
+
+inline void event_loop::fire(detail::loop_timer& t) noexcept {
+  if ((t.target & 1) == 0) {
+    detail::make_ready(reinterpret_cast<void*>(t.target));
+    return;
+  }
+  auto& scope = *reinterpret_cast<detail::open_scope*>(t.target & ~std::uintptr_t{1});
+  detail::scope_tree::cancel(scope, cancel_kind::deadline, "the deadline passed",
+                             scope.host ? scope.host->root().waits_at : std::source_location());
+}
+
+inline void event_loop::cancel_wait(detail::task_state& task) noexcept {
+  switch (task.waiting_kind()) {
+    case detail::wait_kind::operation:
+      reactor_->cancel(*static_cast<detail::operation*>(task.waiting_for()));
+      return;
+    case detail::wait_kind::timer: {
+      auto& t = *static_cast<detail::loop_timer*>(task.waiting_for());
+      timers_.cancel(t);
+      t.deadline = detail::never;  // tells the sleeper that it did not sleep
+      detail::make_ready(reinterpret_cast<void*>(t.target));
+      return;
+    }
+    case detail::wait_kind::custom: {
+      auto& wait = *static_cast<detail::custom_wait*>(task.waiting_for());
+      if (wait.cancel) wait.cancel(wait);
+      return;
+    }
+  }
+}
+
+inline void event_loop::task_failed(detail::task_state& task, const std::exception_ptr& error) noexcept {
+  task.set(detail::task_state::failed);
+  if (detail::is_cancellation(error)) task.set(detail::task_state::was_cancelled);
+  detail::owner_of(task).child_failed(task, error);
+}
+
+inline void event_loop::task_finished(detail::task_state& task) noexcept {
+  ROTA_ASSERT(task.current == &task);
+  task.set(detail::task_state::finished);
+  detail::task_owner& owner = detail::owner_of(task);
+  task.unlink();
+  --tasks_;
+  ready_.unreserve();
+  for (detail::custom_wait* joiner = task.joiners; joiner;) {
+    void* frame = joiner->frame;
+    joiner = joiner->next;
+    detail::make_ready(frame);
+  }
+  task.joiners = nullptr;
+  if (task.references_ == 0) ended_ = &task;
+  owner.child_ended();
+}
+
+template <std::invocable F>
+void event_loop::post(F f) {
+  struct call final : detail::posted {
+    call(event_loop& l, F&& function) : loop(l), f(std::move(function)) {}
+    static void perform(detail::posted& self) noexcept {
+      const std::unique_ptr<call> me(static_cast<call*>(&self));
+      try {
+        me->f();
+      } catch (...) {
+        me->loop.error_ = std::current_exception();
+      }
+    }
+    event_loop& loop;
+    F f;
+  };
+  auto* work = new call(*this, std::move(f));
+  work->run = &call::perform;
+  post(static_cast<detail::posted&>(*work));
+}
+
+inline std::size_t event_loop::shutdown() {
+  if (reactor_->forked()) return 0;  // the tasks are the parent's
+  event_loop* const outer = std::exchange(detail::this_thread::loop(), nullptr);  // we may be inside another one
+  detail::scope_tree::cancel(root_, cancel_kind::shutdown, "the event loop is shutting down", {});
+  detail::open_scope late;  // stands for "the deadline has passed"
+  detail::loop_timer alarm;
+  alarm.deadline = detail::deadline_after(reactor_->now(), detail::saturate(options_.shutdown_deadline));
+  alarm.target = reinterpret_cast<std::uintptr_t>(&late) | 1;
+  timers_.arm(alarm);
+  for (bool done = false; !done;) {
+    try {
+      run_while([&] { return (tasks_ != 0 || reactor_->in_flight() != 0) && !late.cancel_requested(); });
+      run_posts(inbox_.take());
+      done = tasks_ == 0 || late.cancel_requested();
+    } catch (...) {
+      report("an exception during the shutdown of an event loop: %s",
+             detail::describe(std::current_exception()).c_str());
+    }
+  }
+  if (alarm.next) timers_.cancel(alarm);
+  detail::this_thread::loop() = outer;
+  return tasks_;
+}
+
+inline event_loop::~event_loop() {
+  if (shutdown() == 0) {
+    root_.children = 0;  // a forked child leaves its parent's tasks alone
+    return;
+  }
+  for (detail::task_state* task : detail::scope_tree::tasks_below(root_))
+    report("the event loop was destroyed, but %s did not stop", detail::describe(*task).c_str());
+  if (ROTA_DEBUG) detail::trap("an event loop was destroyed with %zu tasks that ignore their cancellation", tasks_);
+  root_.children = 0;
+  (void)reactor_.release();  // never free what the kernel may still write to
+}
+
+}  // namespace rota

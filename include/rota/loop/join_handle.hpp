@@ -1,0 +1,186 @@
+// join_handle<T>: how a spawned task is awaited, cancelled and asked for its outcome.
+#pragma once
+
+#include <exception>
+#include <source_location>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+#include <rota/loop/event_loop.hpp>
+
+namespace rota {
+
+template <class T>
+class join_handle;
+
+namespace detail {
+
+template <class T>
+task_promise<T>& promise_of_task(task_state& task) noexcept {
+  return std::coroutine_handle<task_promise<T>>::from_address(task.frame()).promise();
+}
+
+// Waits until a task has ended; the typed part is in join_awaiter.
+struct join_wait : custom_wait {
+  explicit join_wait(task_state& t) noexcept : joined(t) {}
+
+  bool suspend(task_state& waiter, void* its_frame) {
+    me = &waiter;
+    if (joined.has(task_state::finished)) return false;
+    if (&joined == &waiter) throw usage_error(usage_error::kind::invalid_argument, "a task awaited itself");
+    if (joined.exec != waiter.exec)
+      throw usage_error(usage_error::kind::wrong_loop, "a task of another event loop was awaited");
+    if (waiter.is_cancelled()) {
+      withdrawn = true;
+      return false;
+    }
+    frame = its_frame;
+    custom_wait** end = &joined.joiners;  // first come, first resumed
+    while (*end) end = &(*end)->next;
+    *end = this;
+    cancel = [](custom_wait& self) noexcept {
+      auto& wait = static_cast<join_wait&>(self);
+      custom_wait** link = &wait.joined.joiners;
+      while (*link != &wait) link = &(*link)->next;
+      *link = wait.next;
+      wait.withdrawn = true;
+      make_ready(wait.frame);
+    };
+    waiter.waits_for(static_cast<custom_wait*>(this), wait_kind::custom);
+    return true;
+  }
+
+  task_state& joined;
+  task_state* me = nullptr;
+  bool withdrawn = false;  // the waiter was cancelled first
+};
+
+template <class T, bool Take>
+class [[nodiscard]] join_awaiter {
+ public:
+  explicit join_awaiter(join_handle<T> handle) noexcept : handle_(std::move(handle)), wait_(handle_.task()) {}
+  join_awaiter(join_awaiter&&) = delete;
+
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle,
+                     std::source_location where = std::source_location::current()) {
+    return wait_.suspend(suspend_at(handle, where), handle.address());
+  }
+  decltype(auto) await_resume() {
+    if (wait_.withdrawn) throw_cancelled(*wait_.me);
+    if constexpr (Take)
+      return handle_.take();
+    else
+      return handle_.result();
+  }
+
+ private:
+  join_handle<T> handle_;
+  join_wait wait_;
+};
+
+}  // namespace detail
+
+/// Shared ownership of a spawned task's outcome. Copies refer to the same task; dropping them all neither cancels
+/// the task nor loses its error (an exception that nobody retrieved is reported once, when the task has ended and
+/// no handle is left). For the task's own loop and thread only.
+template <class T = void>
+class [[nodiscard("a dropped handle leaves the task running; cast to void to say that this is meant")]] join_handle {
+ public:
+  join_handle() noexcept = default;
+  join_handle(const join_handle& other) noexcept : task_(other.task_) { keep(); }
+  join_handle(join_handle&& other) noexcept : task_(std::exchange(other.task_, nullptr)) {}
+  join_handle& operator=(join_handle other) noexcept {
+    std::swap(task_, other.task_);
+    return *this;
+  }
+  ~join_handle() { release(); }
+
+  bool valid() const noexcept { return task_ != nullptr; }
+
+  /// Waits until the task has ended. Gives a reference to its result (an lvalue handle may be awaited again and
+  /// again) or throws its exception; std::system_error with errc::task_cancelled if it ended as cancelled.
+  /// When the waiter is cancelled it stops waiting; the task goes on.
+  detail::join_awaiter<T, false> operator co_await() & {
+    return detail::join_awaiter<T, false>(checked());
+  }
+  /// The same, and moves the result out.
+  detail::join_awaiter<T, true> operator co_await() && {
+    return detail::join_awaiter<T, true>(join_handle(std::move(checked())));
+  }
+
+  /// Cancels the task's scope: its next suspension throws rota::cancelled, and every further one. A task that has
+  /// not begun never does. Returns false when it has ended, or was cancelled before. `reason` is copied.
+  bool cancel(std::string_view reason = {},
+              std::source_location where = std::source_location::current()) noexcept {
+    if (!task_ || done() || task_->cancel_requested()) return false;
+    detail::scope_tree::cancel(*task_, cancel_kind::requested, reason, where);
+    return true;
+  }
+
+  /// The body has ended, one way or another.
+  bool done() const noexcept { return task_ && task_->has(detail::task_state::finished); }
+  /// It ended because rota::cancelled left it.
+  bool cancelled() const noexcept { return done() && task_->has(detail::task_state::was_cancelled); }
+
+  /// The result of a task that is done; throws what the awaiting form throws, and usage_error before the end.
+  std::add_lvalue_reference_t<T> result() {
+    retrieve();
+    return detail::promise_of_task<T>(*task_).get();
+  }
+  /// The exception of a task that is done; null after success.
+  std::exception_ptr exception() {
+    if (!done()) throw usage_error(usage_error::kind::invalid_argument, "the task has not ended yet");
+    task_->set(detail::task_state::retrieved);
+    const std::exception_ptr* error = detail::promise_of_task<T>(*task_).error();
+    return error ? *error : nullptr;
+  }
+
+  /// For reports and debuggers. Empty until set.
+  std::string_view name() const noexcept {
+    return task_ && task_->extras ? std::string_view(task_->extras->name) : std::string_view();
+  }
+  join_handle& set_name(std::string name) {
+    if (detail::task_extras* extras = detail::extras_of(*task_)) extras->name = std::move(name);
+    return *this;
+  }
+
+  // For the library.
+  explicit join_handle(detail::task_state& task) noexcept : task_(&task) { keep(); }
+  detail::task_state& task() const noexcept { return *task_; }
+  T take() {
+    retrieve();
+    return detail::promise_of_task<T>(*task_).take();
+  }
+
+ private:
+  join_handle& checked() {
+    if (!task_) throw usage_error(usage_error::kind::invalid_task, "an empty join_handle was awaited");
+    return *this;
+  }
+  void retrieve() {
+    if (!done()) throw usage_error(usage_error::kind::invalid_argument, "the task has not ended yet");
+    task_->set(detail::task_state::retrieved);
+    if (task_->has(detail::task_state::was_cancelled))
+      throw std::system_error(make_error_code(errc::task_cancelled));
+  }
+  void keep() noexcept {
+    if (task_) ++task_->references_;
+  }
+  void release() noexcept {
+    detail::task_state* task = std::exchange(task_, nullptr);
+    if (!task || --task->references_ != 0 || !task->has(detail::task_state::finished)) return;
+    using state = detail::task_state;
+    if (task->has(state::failed) && !task->has(state::was_cancelled) && !task->has(state::retrieved))
+      detail::loop_access::report_lost(*task, *detail::promise_of_task<T>(*task).error());
+    detail::destroy_task(*task);
+  }
+
+  detail::task_state* task_ = nullptr;
+};
+
+}  // namespace rota

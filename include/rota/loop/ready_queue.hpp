@@ -1,0 +1,56 @@
+// The frames that run next: a ring of pointers that never needs memory when something becomes ready.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <new>
+
+#include <rota/base/report.hpp>
+
+namespace rota::detail {
+
+/// FIFO. A task is in it at most once, so whoever makes a task calls reserve() first, and push() cannot fail.
+class ready_queue {
+ public:
+  ready_queue() noexcept = default;
+  ready_queue(const ready_queue&) = delete;
+  ready_queue& operator=(const ready_queue&) = delete;
+  ~ready_queue() { std::free(slots_); }
+
+  std::size_t size() const noexcept { return tail_ - head_; }
+  bool empty() const noexcept { return head_ == tail_; }
+
+  /// Room for one more task. Throws std::bad_alloc and changes nothing.
+  void reserve() {
+    if (reserved_ == capacity_) [[unlikely]]
+      grow();
+    ++reserved_;
+  }
+  void unreserve() noexcept { --reserved_; }
+
+  void push(void* entry) noexcept {
+    ROTA_DEBUG_ASSERT(size() < capacity_);
+    slots_[tail_++ & (capacity_ - 1)] = entry;
+  }
+  void* pop() noexcept { return slots_[head_++ & (capacity_ - 1)]; }
+
+ private:
+  ROTA_NOINLINE void grow() {
+    const std::size_t wider = capacity_ ? capacity_ * 2 : 64;
+    auto** slots = static_cast<void**>(std::malloc(wider * sizeof(void*)));
+    if (!slots) throw std::bad_alloc();
+    for (std::size_t i = head_; i != tail_; ++i) slots[i & (wider - 1)] = slots_[i & (capacity_ - 1)];
+    std::free(slots_);
+    slots_ = slots;
+    capacity_ = wider;
+  }
+
+  void** slots_ = nullptr;
+  std::size_t capacity_ = 0;  // a power of two
+  std::size_t reserved_ = 0;
+  std::size_t head_ = 0;  // counts up for ever; masked on use
+  std::size_t tail_ = 0;
+};
+
+}  // namespace rota::detail

@@ -1,0 +1,93 @@
+// sleep_for, sleep_until, yield.
+#pragma once
+
+#include <source_location>
+#include <utility>
+
+#include <rota/base/clock.hpp>
+#include <rota/loop/event_loop.hpp>
+
+namespace rota {
+
+namespace detail {
+
+// One timer and nothing else: a sleeping task is small.
+class [[nodiscard]] sleep_awaiter : loop_timer {
+ public:
+  // A relative deadline is kept as it is until the task's loop can say what time it is.
+  explicit sleep_awaiter(nanoseconds when, bool is_absolute) noexcept {
+    deadline = when;
+    target = is_absolute ? 1 : 0;
+  }
+  sleep_awaiter(const sleep_awaiter&) = delete;
+  sleep_awaiter& operator=(const sleep_awaiter&) = delete;
+  ~sleep_awaiter() {
+    if (next) trap("the frame of a sleeping task was destroyed; a started task must be joined or cancelled");
+  }
+
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle,
+                     std::source_location where = std::source_location::current()) {
+    return arm(suspend_at(handle, where), handle.address());
+  }
+  void await_resume() {
+    if (deadline == never) [[unlikely]]
+      throw_cancelled(*promise_of(reinterpret_cast<void*>(target)).state);
+  }
+
+ private:
+  ROTA_NOINLINE bool arm(task_state& task, void* frame) {
+    event_loop& loop = loop_access::loop_of(task);
+    const bool is_absolute = std::exchange(target, reinterpret_cast<std::uintptr_t>(frame)) != 0;
+    if (task.is_cancelled()) {
+      deadline = never;
+      return false;
+    }
+    if (!is_absolute) deadline = deadline_after(loop_access::now(loop), deadline);
+    if (deadline == never) --deadline;  // `never` means cancelled; 292 years will do
+    loop_access::timers(loop).arm(*this);
+    task.waits_for(static_cast<loop_timer*>(this), wait_kind::timer);
+    return true;
+  }
+};
+
+class [[nodiscard]] yield_awaiter {
+ public:
+  yield_awaiter() noexcept = default;
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle,
+                     std::source_location where = std::source_location::current()) {
+    task_ = &suspend_at(handle, where);
+    if (task_->is_cancelled()) return false;
+    task_->exec->resume_later(handle.address());
+    return true;
+  }
+  // The task may also have been cancelled while it was queued.
+  void await_resume() {
+    if (task_->is_cancelled()) throw_cancelled(*task_);
+  }
+
+ private:
+  task_state* task_ = nullptr;
+};
+
+}  // namespace detail
+
+/// Suspends for at least `d`; zero or negative: for exactly one iteration of the loop. A cancel ends it at once.
+/// Any std::chrono duration; far too large ones saturate.
+template <class Rep, class Period>
+detail::sleep_awaiter sleep_for(std::chrono::duration<Rep, Period> d) noexcept {
+  return detail::sleep_awaiter(detail::saturate(d), false);
+}
+
+/// Suspends until the loop's clock has reached `t`; a past one fires in the next iteration.
+inline detail::sleep_awaiter sleep_until(time_point t) noexcept {
+  return detail::sleep_awaiter(detail::to_nanoseconds(t), true);
+}
+
+/// Lets every task that is ready now go first.
+inline detail::yield_awaiter yield() noexcept { return {}; }
+
+}  // namespace rota

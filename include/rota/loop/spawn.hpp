@@ -1,0 +1,140 @@
+// spawn(f, args...): a new task from a callable and its arguments.
+#pragma once
+
+#include <functional>
+#include <new>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include <rota/coro/task.hpp>
+#include <rota/loop/event_loop.hpp>
+#include <rota/loop/join_handle.hpp>
+
+namespace rota {
+
+namespace detail {
+
+// Calling f copies its by-value parameters into the new frame; nothing else needs to be kept when f has no state
+// and takes no reference. Then the task is one frame.
+template <class Signature>
+inline constexpr bool takes_values = false;
+template <class R, class... P>
+inline constexpr bool takes_values<R (*)(P...)> = (!std::is_reference_v<P> && ...);
+template <class R, class... P>
+inline constexpr bool takes_values<R (*)(P...) noexcept> = (!std::is_reference_v<P> && ...);
+template <class C, class R, class... P>
+inline constexpr bool takes_values<R (C::*)(P...) const> = (!std::is_reference_v<P> && ...);
+template <class C, class R, class... P>
+inline constexpr bool takes_values<R (C::*)(P...) const noexcept> = (!std::is_reference_v<P> && ...);
+
+template <class F>
+consteval bool is_self_contained() {
+  if constexpr (std::is_pointer_v<F>)
+    return takes_values<F>;
+  else if constexpr (std::is_empty_v<F> && requires { &F::operator(); })
+    return takes_values<decltype(&F::operator())>;
+  else
+    return false;
+}
+
+// Keeps functor and arguments in its own frame for as long as the task that they make.
+template <class T, class F, class... Args>
+task<T> call_stored(F f, Args... args) {
+  co_return co_await std::invoke(std::move(f), std::move(args)...);
+}
+template <class T>
+task<T> adopt(task<T> t) {
+  co_return co_await std::move(t);
+}
+
+template <class R>
+struct task_value;
+template <class T>
+struct task_value<task<T>> {
+  using type = T;
+};
+
+/// The frame and the state behind it, not started yet.
+template <class T>
+struct prepared_task {
+  std::coroutine_handle<task_promise<T>> frame;
+  task_state* state;
+};
+
+// Makes a task whose frame has room for its state behind it.
+template <class T, class Make>
+prepared_task<T> prepare_task(executor& runs_on, Make make) {
+  static_assert(sizeof(task_state) <= frame_memory::largest_tail);
+  struct request {
+    request() noexcept { frame_memory::request_tail(sizeof(task_state)); }
+    ~request() { (void)frame_memory::take_tail(); }
+  };
+  frame_tail room{};
+  task<T> made = [&] {
+    const request tail;
+    task<T> t = make();
+    room = frame_memory::take_tail();
+    return t;
+  }();
+  if (room.frame == nullptr || room.frame != task_access::frame(made)) [[unlikely]] {
+    // f is no coroutine function, it handed us a task that it had from elsewhere.
+    const request tail;
+    if (!made.valid()) throw_not_awaitable(false);
+    made = adopt(std::move(made));
+    room = frame_memory::take_tail();
+  }
+  auto frame = task_access::release(made);
+  auto* state = new (room.tail) task_state(runs_on);
+  state->place_behind(frame.address());
+  return {frame, state};
+}
+
+template <class F, class... Args>
+auto start_task(event_loop& loop, task_owner& owner, F&& f, Args&&... args) {
+  using result = std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>;
+  static_assert(is_task<result>, "spawn() takes a callable that returns a rota::task");
+  using T = typename task_value<result>::type;
+  loop_access::reserve_task(loop);
+  try {
+    const prepared_task<T> made = prepare_task<T>(loop, [&] {
+      if constexpr (is_self_contained<std::decay_t<F>>())
+        return std::invoke(std::forward<F>(f), std::forward<Args>(args)...);
+      else
+        return call_stored<T, std::decay_t<F>, std::decay_t<Args>...>(std::forward<F>(f), std::forward<Args>(args)...);
+    });
+    join_handle<T> handle(*made.state);
+    loop_access::start(loop, owner, *made.state);
+    return handle;
+  } catch (...) {
+    loop_access::unreserve_task(loop);
+    throw;
+  }
+}
+
+}  // namespace detail
+
+/// Starts `f(args...)`, which returns a rota::task, on this thread's event loop; its first step runs after what is
+/// ready now. Functor and arguments are stored, decayed, in the new task's frame (std::ref keeps a reference), so
+/// nothing of the caller needs to outlive the call. The loop owns the task: dropping the handle leaves it running.
+/// Throws usage_error where no loop runs, std::bad_alloc without having started anything.
+template <class F, class... Args>
+auto spawn(F&& f, Args&&... args) {
+  static_assert(!detail::is_task<std::remove_cvref_t<F>>,
+                "spawn() takes a callable and its arguments, never a task: write spawn(f, args...), so that functor "
+                "and arguments live in the new task's frame");
+  event_loop& loop = detail::loop_access::current();
+  return detail::start_task(loop, detail::loop_access::root(loop), std::forward<F>(f), std::forward<Args>(args)...);
+}
+
+template <class T>
+T event_loop::run(task<T> main) {
+  if (current()) throw usage_error(usage_error::kind::loop_already_running, "an event loop already runs on this thread");
+  if (!main.valid()) detail::throw_not_awaitable(false);
+  join_handle<T> handle = detail::start_task(*this, root_, &detail::adopt<T>, std::move(main));
+  detail::loop_access::run_until_finished(*this, handle.task());
+  if (!handle.done()) throw std::system_error(make_error_code(errc::loop_stopped));
+  return handle.take();
+}
+
+}  // namespace rota

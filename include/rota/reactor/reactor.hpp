@@ -1,0 +1,182 @@
+// The kernel's side of a loop, as one abstract interface: requests go in, completions come out. (Strictly a
+// proactor: it reports what is done, not what could be done.)
+#pragma once
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+#include <rota/base/clock.hpp>
+#include <rota/base/report.hpp>
+#include <rota/base/sys.hpp>
+#include <rota/base/usage_error.hpp>
+#include <rota/reactor/descriptor_table.hpp>
+#include <rota/reactor/fork_guard.hpp>
+#include <rota/reactor/operation.hpp>
+
+namespace rota {
+
+/// Which kernel interface a loop uses.
+enum class backend : std::uint8_t {
+  automatic,  ///< only as a wish: io_uring if the kernel allows it, else epoll
+  epoll,
+  io_uring,
+  simulated,
+};
+
+inline std::string_view to_string(backend b) noexcept {
+  switch (b) {
+    case backend::automatic: return "auto";
+    case backend::epoll: return "epoll";
+    case backend::io_uring: return "io_uring";
+    case backend::simulated: return "simulated";
+  }
+  return "?";
+}
+
+namespace detail {
+
+/// Counts since the reactor was made.
+struct reactor_statistics {
+  std::uint64_t submitted = 0;   // operations
+  std::uint64_t completed = 0;
+  std::uint64_t waits = 0;       // kernel calls that wait or poll
+  std::uint64_t wakeups = 0;     // asked for by wake()
+};
+
+class reactor {
+ public:
+  reactor() = default;
+  reactor(const reactor&) = delete;
+  reactor& operator=(const reactor&) = delete;
+  virtual ~reactor() = default;
+
+  virtual backend kind() const noexcept = 0;
+  /// The loop's time in nanoseconds; simulated reactors have their own.
+  virtual nanoseconds now() noexcept { return sys::now(); }
+  /// Descriptors of this backend want O_NONBLOCK (epoll) or must not have it (io_uring, where a non-blocking
+  /// descriptor completes with EAGAIN instead of waiting).
+  virtual bool wants_nonblocking() const noexcept = 0;
+
+  /// Makes `fd` known; operations may then be submitted on it. Throws std::bad_alloc.
+  void adopt(int fd) {
+    check_not_forked();
+    descriptors_.open(fd);
+  }
+
+  enum class submitted : bool { pending, completed };
+  /// Starts the operation. `completed`: op.result is there already and the reactor does not keep the operation.
+  /// `pending`: a later wait() hands it back. Never fails otherwise: errors are results.
+  submitted submit(operation& op) noexcept {
+    if (forked()) return refuse(op, ECHILD);
+    descriptor* d = descriptors_.find(op.fd);
+    if (!d || d->closing) return refuse(op, EBADF);
+    operation*& slot = d->slot(op.way());
+    if (slot) return refuse(op, EBUSY);
+    slot = &op;
+    op.in_flight = true;
+    ++in_flight_;
+    ++statistics_.submitted;
+    if (start(op, *d) == submitted::pending) return submitted::pending;
+    finish(op);
+    return submitted::completed;
+  }
+
+  /// Asks a pending operation to end early; it completes by itself, with success or -ECANCELED.
+  void cancel(operation& op) noexcept {
+    if (!op.in_flight || op.cancel_requested || forked()) return;
+    op.cancel_requested = true;
+    stop(op);
+  }
+
+  /// Gives up a descriptor. Operations on it end with -EBADF; when the last has completed (at once, without any)
+  /// the descriptor is closed. Returns true when it is closed already.
+  bool close(int fd) noexcept {
+    descriptor* d = descriptors_.find(fd);
+    if (!d || d->closing || forked()) return true;
+    d->closing = true;
+    for (operation* op : {d->reader, d->writer}) {
+      if (!op) continue;
+      op->closing = true;
+      cancel(*op);
+    }
+    return close_if_idle(fd, *d);
+  }
+  bool is_closed(int fd) noexcept { return descriptors_.find(fd) == nullptr; }
+
+  /// Gives up a descriptor without closing it; nothing may be in flight on it.
+  void disown(int fd) noexcept {
+    if (descriptor* d = descriptors_.find(fd)) {
+      ROTA_ASSERT(!d->reader && !d->writer);
+      forget(fd, *d);
+      descriptors_.close(fd);
+    }
+  }
+
+  /// Moves what has completed into `done`; if nothing has, waits for it until `deadline` (never: no limit; 0 or
+  /// the past: does not wait), or until wake(). May return early with nothing.
+  virtual void wait(nanoseconds deadline, completion_list& done) = 0;
+  /// Ends a wait(), or the next one. Any thread, and signal handlers.
+  virtual void wake() noexcept = 0;
+
+  std::size_t in_flight() const noexcept { return in_flight_; }
+  std::size_t descriptors() const noexcept { return descriptors_.size(); }
+  const reactor_statistics& statistics() const noexcept { return statistics_; }
+
+  bool forked() const noexcept { return fork_guard::generation() != born_in_; }
+  void check_not_forked() const {
+    if (forked()) [[unlikely]]
+      throw usage_error(usage_error::kind::forked,
+                        "a child process used the event loop of its parent; make a loop of its own after fork()");
+  }
+
+ protected:
+  // The backend's part. start() may complete at once; stop() is called once per operation; forget() is called when
+  // nothing is in flight on the descriptor.
+  virtual submitted start(operation& op, descriptor& d) noexcept = 0;
+  virtual void stop(operation& op) noexcept = 0;
+  virtual void forget(int fd, descriptor& d) noexcept = 0;
+
+  /// For the backend: op.result is final. Frees the descriptor's slot.
+  void finish(operation& op) noexcept {
+    op.in_flight = false;
+    --in_flight_;
+    ++statistics_.completed;
+    descriptor& d = *descriptors_.find(op.fd);
+    d.slot(op.way()) = nullptr;
+    if (d.closing) {
+      // An accepted connection has no owner any more.
+      if (op.code == opcode::accept && op.result >= 0) sys::close(op.result);
+      if (op.result < 0 || op.code == opcode::accept) op.result = -EBADF;
+      close_if_idle(op.fd, d);
+    }
+  }
+  void finish(operation& op, completion_list& done) noexcept {
+    finish(op);
+    done.push(op);
+  }
+
+  descriptor_table descriptors_;
+  reactor_statistics statistics_;
+
+ private:
+  submitted refuse(operation& op, int error) noexcept {
+    op.result = -error;
+    return submitted::completed;
+  }
+  bool close_if_idle(int fd, descriptor& d) noexcept {
+    if (d.reader || d.writer) return false;
+    forget(fd, d);
+    descriptors_.close(fd);
+    sys::close(fd);
+    return true;
+  }
+
+  std::size_t in_flight_ = 0;
+  const std::uint32_t born_in_ = fork_guard::watch();
+};
+
+}  // namespace detail
+}  // namespace rota
