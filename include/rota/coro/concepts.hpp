@@ -3,6 +3,7 @@
 
 #include <concepts>
 #include <coroutine>
+#include <source_location>
 #include <type_traits>
 #include <utility>
 
@@ -48,19 +49,14 @@ using await_result_t = decltype(std::declval<std::remove_reference_t<detail::awa
 
 namespace detail {
 
-/// Calls await_suspend whatever it returns; the answer is the handle to continue with.
+/// inner.await_suspend(handle), with the user's source line where the awaiter can take it: for awaiters that wrap
+/// others.
 template <class Awaiter, class Promise>
-std::coroutine_handle<> suspend_into(Awaiter& awaiter, std::coroutine_handle<Promise> handle) {
-  using returned = decltype(awaiter.await_suspend(handle));
-  if constexpr (std::is_void_v<returned>) {
-    awaiter.await_suspend(handle);
-    return std::noop_coroutine();
-  } else if constexpr (std::is_same_v<returned, bool>) {
-    if (awaiter.await_suspend(handle)) return std::noop_coroutine();
-    return handle;
-  } else {
-    return awaiter.await_suspend(handle);
-  }
+auto suspend_inner(Awaiter& inner, std::coroutine_handle<Promise> handle, std::source_location where) {
+  if constexpr (requires { inner.await_suspend(handle, where); })
+    return inner.await_suspend(handle, where);
+  else
+    return inner.await_suspend(handle);
 }
 
 }  // namespace detail

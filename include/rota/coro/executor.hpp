@@ -16,6 +16,14 @@ struct posted {
   posted* next = nullptr;
   void (*run)(posted&) noexcept = nullptr;
 };
+
+// Set by loops and pools: a thread that others count on must not block.
+struct blocking_guard {
+  static bool& forbidden() noexcept {
+    static constinit thread_local bool value = false;
+    return value;
+  }
+};
 }  // namespace detail
 
 /// A task resumes only on the executor it started on (rule R4). Other libraries call the same thing a scheduler

@@ -295,9 +295,13 @@ void event_loop::run_while(Condition go_on) {
   reactor_->check_not_forked();
   struct leave {
     event_loop*& slot;
-    ~leave() { slot = nullptr; }
+    ~leave() {
+      slot = nullptr;
+      detail::blocking_guard::forbidden() = false;
+    }
   } const on_exit{current};
   current = this;
+  detail::blocking_guard::forbidden() = true;
   detail::resumer stack;
   while (go_on()) {
     iterate(stack);

@@ -1,0 +1,98 @@
+// sync_wait: a plain thread waits for a task.
+#pragma once
+
+#include <pthread.h>
+
+#include <coroutine>
+#include <exception>
+#include <utility>
+
+#include <rota/coro/cancellation.hpp>
+#include <rota/coro/executor.hpp>
+#include <rota/coro/resume.hpp>
+#include <rota/coro/task.hpp>
+
+namespace rota {
+
+namespace detail {
+
+/// Runs tasks on the thread that waits; sleeps when all of them wait for other threads.
+class waiting_thread final : public executor {
+ public:
+  waiting_thread() noexcept = default;
+
+  void post(posted& work) noexcept override {
+    const lock guard(mutex_);
+    work.next = nullptr;
+    (last_ ? last_->next : first_) = &work;
+    last_ = &work;
+    pthread_cond_signal(&posted_);
+  }
+  void resume_later(void* frame) noexcept override { ready_ = frame; }  // one task, so at most one is ready
+  void cancel_wait(task_state& task) noexcept override {
+    auto& wait = *static_cast<custom_wait*>(task.waiting_for());
+    if (wait.cancel) wait.cancel(wait);
+  }
+  void task_failed(task_state&, const std::exception_ptr&) noexcept override {}
+  void task_finished(task_state&) noexcept override { finished_ = true; }
+
+  void run(void* frame) {
+    ready_ = frame;
+    while (!finished_) {
+      if (ready_) {
+        resume(std::coroutine_handle<>::from_address(std::exchange(ready_, nullptr)));
+      } else {
+        posted* work = wait_for_post();
+        work->run(*work);
+      }
+    }
+  }
+
+ private:
+  struct lock {
+    explicit lock(pthread_mutex_t& m) noexcept : mutex(m) { pthread_mutex_lock(&mutex); }
+    ~lock() { pthread_mutex_unlock(&mutex); }
+    lock(const lock&) = delete;
+    lock& operator=(const lock&) = delete;
+    pthread_mutex_t& mutex;
+  };
+  posted* wait_for_post() noexcept {
+    const lock guard(mutex_);
+    while (!first_) pthread_cond_wait(&posted_, &mutex_);
+    posted* work = first_;
+    first_ = work->next;
+    if (!first_) last_ = nullptr;
+    return work;
+  }
+
+  pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
+  pthread_cond_t posted_ = PTHREAD_COND_INITIALIZER;
+  posted* first_ = nullptr;  // guarded by mutex_, like last_
+  posted* last_ = nullptr;
+  void* ready_ = nullptr;
+  bool finished_ = false;
+};
+
+}  // namespace detail
+
+/// Runs the task on the calling thread until it has ended; gives its value or throws its exception. The task may
+/// await other tasks and whatever completes through post(); what needs an event loop throws usage_error: for that
+/// there is rota::run. Refused (usage_error) on the thread of an event loop or a pool.
+template <class T>
+T sync_wait(task<T> t) {
+  if (detail::blocking_guard::forbidden())
+    throw usage_error(usage_error::kind::blocking_in_loop,
+                      "sync_wait on a thread that runs an event loop would block it: co_await the task instead");
+  const auto frame = detail::task_access::release(t);
+  struct destroy {
+    std::coroutine_handle<> handle;
+    ~destroy() { handle.destroy(); }
+  } const at_exit{frame};
+  detail::waiting_thread thread;
+  detail::task_state state(thread);
+  frame.promise().state = &state;
+  thread.run(frame.address());
+  return frame.promise().take();
+}
+
+}  // namespace rota

@@ -1,0 +1,96 @@
+// What every stream of bytes can do: read and write some, write all, close.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <span>
+#include <utility>
+
+#include <rota/io/buffer.hpp>
+#include <rota/io/descriptor_owner.hpp>
+#include <rota/loop/await_operation.hpp>
+
+namespace rota::detail {
+
+/// Several buffers in one call; owns the list of them, so that the caller's list need not live on.
+class [[nodiscard]] vector_awaiter : public operation_awaiter {
+ public:
+  static constexpr std::size_t most_buffers = 16;
+
+  template <class Byte>
+  vector_awaiter(opcode code, event_loop* loop, int fd, std::span<const std::span<Byte>> buffers) noexcept
+      : operation_awaiter(code, loop, fd) {
+    std::size_t n = 0;
+    for (; n != buffers.size() && n != most_buffers; ++n) {
+      vectors_[n].iov_base = const_cast<std::byte*>(buffers[n].data());
+      vectors_[n].iov_len = buffers[n].size();
+    }
+    message_.msg_iov = vectors_.data();
+    message_.msg_iovlen = n;
+    op_.message = &message_;
+  }
+  std::size_t await_resume() {
+    return static_cast<std::size_t>(result_or_throw(op_.way() == direction::in ? "read" : "write"));
+  }
+
+ private:
+  msghdr message_{};
+  std::array<iovec, most_buffers> vectors_;
+};
+
+}  // namespace rota::detail
+
+namespace rota {
+
+/// The common part of tcp_stream and its relatives. One task may read while another writes; a second reader (or
+/// writer) gets std::system_error with errc::busy at once. An operation on a closed or moved-from stream throws
+/// errc::closed. Streams belong to the loop on which they were made, and throw usage_error elsewhere.
+///
+/// Buffers belong to the caller and must stay alive until the operation has completed, which is before the await
+/// ends, in every case. When the scope is cancelled, a transfer that happened all the same is reported (rule R2);
+/// otherwise nothing was transferred and rota::cancelled is thrown.
+class byte_stream {
+ public:
+  /// Waits until there is something and reads at most buffer.size() bytes of it; 0 is the end of the stream (or an
+  /// empty buffer).
+  detail::transfer_awaiter read_some(mutable_buffer buffer) noexcept {
+    return {detail::opcode::recv, fd_.loop(), fd_.get(), buffer.data(), buffer.size()};
+  }
+  /// Waits until there is room and writes at least one byte; returns how many. Never raises SIGPIPE: a peer that
+  /// has gone is std::errc::broken_pipe or connection_reset.
+  detail::transfer_awaiter write_some(const_buffer buffer) noexcept {
+    return {detail::opcode::send, fd_.loop(), fd_.get(), const_cast<std::byte*>(buffer.data()), buffer.size()};
+  }
+  /// Writes everything (at most 2 GiB) and returns its size. After an exception, rota::cancelled included, an
+  /// unknown part has been written: the stream is good for closing only.
+  detail::transfer_awaiter write_all(const_buffer buffer) noexcept {
+    return {detail::opcode::send, fd_.loop(), fd_.get(), const_cast<std::byte*>(buffer.data()), buffer.size(), true};
+  }
+
+  /// Scatter and gather: the first 16 buffers, in order; what read_some and write_some promise.
+  detail::vector_awaiter read_some(std::span<const mutable_buffer> buffers) noexcept {
+    return {detail::opcode::recvmsg, fd_.loop(), fd_.get(), buffers};
+  }
+  detail::vector_awaiter write_some(std::span<const const_buffer> buffers) noexcept {
+    return {detail::opcode::sendmsg, fd_.loop(), fd_.get(), buffers};
+  }
+
+  /// Ends what is in flight on the stream (it throws errc::closed), waits for that, and closes. A cancelled scope
+  /// does not interrupt it. Closing a closed stream does nothing.
+  detail::close_awaiter close() noexcept { return fd_.close(); }
+
+  bool is_open() const noexcept { return fd_.is_open(); }
+  /// For setsockopt and the like. The stream keeps it.
+  int native_handle() const noexcept { return fd_.get(); }
+
+ protected:
+  byte_stream() noexcept = default;
+  explicit byte_stream(detail::descriptor_owner fd) noexcept : fd_(std::move(fd)) {}
+  byte_stream(byte_stream&&) noexcept = default;
+  byte_stream& operator=(byte_stream&&) noexcept = default;
+  ~byte_stream() = default;
+
+  detail::descriptor_owner fd_;
+};
+
+}  // namespace rota

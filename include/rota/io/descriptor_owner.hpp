@@ -1,0 +1,75 @@
+// Owner of a descriptor that a loop works with; what streams and listeners are made of.
+#pragma once
+
+#include <source_location>
+#include <utility>
+
+#include <rota/base/unique_fd.hpp>
+#include <rota/loop/event_loop.hpp>
+
+namespace rota::detail {
+
+/// Waits until nothing uses the descriptor any more and it is closed. A cancel does not end it early: closing
+/// takes no longer than the kernel needs to give up what is in flight.
+class [[nodiscard]] close_awaiter {
+ public:
+  close_awaiter(event_loop* loop, int fd) noexcept : loop_(loop) { wait_.fd = fd; }
+  close_awaiter(const close_awaiter&) = delete;
+  close_awaiter& operator=(const close_awaiter&) = delete;
+
+  bool await_ready() const noexcept { return !loop_ || loop_access::kernel(*loop_).close(wait_.fd); }
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> handle,
+                     std::source_location where = std::source_location::current()) {
+    task_state& task = suspend_at(handle, where);
+    wait_.frame = handle.address();
+    task.waits_for(static_cast<custom_wait*>(&wait_), wait_kind::custom);
+    loop_access::wait_until_closed(*loop_, wait_);
+  }
+  void await_resume() const noexcept {}
+
+ private:
+  event_loop* loop_;
+  closing_wait wait_;
+};
+
+/// Move-only. The descriptor belongs to one loop and is closed with its owner; what is still in flight on it then
+/// ends with errc::closed, and the kernel's part of the closing follows when that has completed.
+class descriptor_owner {
+ public:
+  descriptor_owner() noexcept = default;
+  /// Takes the descriptor over. Throws std::bad_alloc; the descriptor is closed then.
+  descriptor_owner(event_loop& loop, unique_fd fd) : loop_(&loop) {
+    loop_access::kernel(loop).adopt(fd.get());
+    fd_ = fd.release();
+  }
+  descriptor_owner(descriptor_owner&& other) noexcept
+      : loop_(std::exchange(other.loop_, nullptr)), fd_(std::exchange(other.fd_, -1)) {}
+  descriptor_owner& operator=(descriptor_owner&& other) noexcept {
+    if (this != &other) {
+      drop();
+      loop_ = std::exchange(other.loop_, nullptr);
+      fd_ = std::exchange(other.fd_, -1);
+    }
+    return *this;
+  }
+  ~descriptor_owner() { drop(); }
+
+  bool is_open() const noexcept { return loop_ != nullptr; }
+  event_loop* loop() const noexcept { return loop_; }
+  int get() const noexcept { return fd_; }
+
+  close_awaiter close() noexcept {
+    return close_awaiter(std::exchange(loop_, nullptr), std::exchange(fd_, -1));
+  }
+
+ private:
+  void drop() noexcept {
+    if (loop_) loop_access::kernel(*std::exchange(loop_, nullptr)).close(std::exchange(fd_, -1));
+  }
+
+  event_loop* loop_ = nullptr;  // null: owns nothing
+  int fd_ = -1;
+};
+
+}  // namespace rota::detail

@@ -1,0 +1,105 @@
+// Awaits a kernel operation: fills it in, submits it, becomes its result. The operation lives in the awaiter, so
+// in the frame of who awaits it: no allocation (rule R1).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <source_location>
+#include <system_error>
+#include <utility>
+
+#include <rota/loop/event_loop.hpp>
+#include <rota/reactor/operation.hpp>
+
+namespace rota::detail {
+
+/// The part that does not depend on what the operation gives back.
+class operation_awaiter {
+ public:
+  operation_awaiter(const operation_awaiter&) = delete;
+  operation_awaiter& operator=(const operation_awaiter&) = delete;
+
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle,
+                     std::source_location where = std::source_location::current()) {
+    return start(suspend_at(handle, where), handle.address());
+  }
+
+ protected:
+  operation_awaiter(opcode code, event_loop* loop, int fd) noexcept : op_(code, fd), loop_(loop) {}
+  ~operation_awaiter() {
+    if (op_.in_flight)
+      trap("the frame of a task that waits for the kernel was destroyed; a started task must be joined or cancelled");
+  }
+
+  /// The count, or throws: rota::cancelled if the operation did not happen because its scope was cancelled,
+  /// std::system_error for every other failure. `what` names the operation.
+  std::int32_t result_or_throw(const char* what) {
+    if (op_.result >= 0) [[likely]]
+      return op_.result;  // rule R2: even if a cancel was asked for meanwhile
+    if (op_.result == -ECANCELED && (op_.cancel_requested || not_begun_)) throw_cancelled(task());
+    throw_error(code_of(-op_.result), what);
+  }
+
+  operation op_;
+
+ private:
+  // Out of line, and the last thing that touches the frame before the reactor has it (TOOLCHAIN: clang 16 may keep
+  // locals of an inlined await_suspend in the frame).
+  ROTA_NOINLINE bool start(task_state& task, void* frame) {
+    op_.waiter = frame;
+    if (task.exec != loop_) [[unlikely]]
+      wrong_loop();
+    if (task.is_cancelled()) [[unlikely]] {
+      op_.result = -ECANCELED;
+      not_begun_ = true;
+      return false;
+    }
+    event_loop& loop = *loop_;
+    if (loop_access::kernel(loop).submit(op_) == reactor::submitted::completed) {
+      if (loop_access::may_complete_inline(loop)) return false;
+      loop.resume_later(frame);  // it has had its turn: the result waits until the others have had theirs
+      return true;
+    }
+    task.waits_for(&op_, wait_kind::operation);
+    return true;
+  }
+  [[noreturn]] ROTA_COLD void wrong_loop() const {
+    if (!loop_) throw_error(make_error_code(errc::closed), "an operation on an object that is closed or was moved from");
+    throw usage_error(usage_error::kind::wrong_loop,
+                      "an I/O object was used by a task of another event loop, or of none");
+  }
+  static std::error_code code_of(int error) noexcept {
+    switch (error) {
+      case EBUSY: return make_error_code(errc::busy);
+      case EBADF: return make_error_code(errc::closed);
+      case EOPNOTSUPP: return make_error_code(errc::not_supported);
+      default: return {error, std::generic_category()};
+    }
+  }
+  task_state& task() const noexcept { return *promise_of(op_.waiter).state; }
+
+  event_loop* loop_;
+  bool not_begun_ = false;
+};
+
+/// Gives a count of bytes.
+class [[nodiscard]] transfer_awaiter : public operation_awaiter {
+ public:
+  transfer_awaiter(opcode code, event_loop* loop, int fd, void* data, std::size_t size, bool all = false) noexcept
+      : operation_awaiter(code, loop, fd) {
+    op_.buffer = data;
+    op_.size = size > largest ? largest : static_cast<std::uint32_t>(size);
+    op_.all = all;
+  }
+  std::size_t await_resume() {
+    return static_cast<std::size_t>(result_or_throw(op_.way() == direction::in ? "read" : "write"));
+  }
+
+  static constexpr std::uint32_t largest = 0x7ffff000;  // what Linux moves in one call
+};
+
+static_assert(sizeof(transfer_awaiter) <= 128, "the awaiter of a read is part of every connection's frame");
+
+}  // namespace rota::detail

@@ -1,0 +1,140 @@
+// rota::run and rota::run_main: a program in one call.
+#pragma once
+
+#include <signal.h>
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <type_traits>
+#include <utility>
+
+#include <rota/loop/event_loop.hpp>
+#include <rota/loop/spawn.hpp>
+
+namespace rota {
+
+namespace detail {
+
+// SIGINT and SIGTERM while run_main runs: the first cancels the main task, the second ends the process at once.
+class interrupt_watch {
+ public:
+  interrupt_watch(event_loop& loop, task_state& main) noexcept {
+    request_.loop = &loop;
+    request_.main = &main;
+    request_.run = [](posted& self) noexcept {
+      auto& r = static_cast<request&>(self);
+      if (!r.main->has(task_state::finished))
+        scope_tree::cancel(*r.main, cancel_kind::interrupt, signal_name(received_.load()), {});
+    };
+    received_.store(0);
+    current_.store(&request_);
+    for (std::size_t i = 0; i != std::size(signals); ++i) {
+      struct sigaction now {};
+      ::sigaction(signals[i], nullptr, &now);
+      previous_[i] = now;
+      // Somebody who ignores or handles the signal keeps doing so.
+      if (now.sa_handler != SIG_DFL || (now.sa_flags & SA_SIGINFO) != 0) continue;
+      now.sa_handler = &on_signal;
+      sigemptyset(&now.sa_mask);
+      now.sa_flags = SA_RESTART;
+      ::sigaction(signals[i], &now, nullptr);
+    }
+  }
+  ~interrupt_watch() {
+    for (std::size_t i = 0; i != std::size(signals); ++i) ::sigaction(signals[i], &previous_[i], nullptr);
+    current_.store(nullptr);
+  }
+  interrupt_watch(const interrupt_watch&) = delete;
+  interrupt_watch& operator=(const interrupt_watch&) = delete;
+
+  /// The signal that came, or 0.
+  static int received() noexcept { return received_.load(); }
+  static const char* signal_name(int number) noexcept { return number == SIGTERM ? "SIGTERM" : "SIGINT"; }
+
+ private:
+  struct request : posted {
+    event_loop* loop = nullptr;
+    task_state* main = nullptr;
+  };
+  static constexpr int signals[] = {SIGINT, SIGTERM};
+
+  // Async-signal-safe: lock-free atomics, and a write to the loop's event descriptor.
+  static void on_signal(int number) noexcept {
+    const int saved = errno;
+    int none = 0;
+    if (!received_.compare_exchange_strong(none, number)) ::_exit(128 + number);
+    if (request* r = current_.load()) r->loop->post(*r);
+    errno = saved;
+  }
+
+  request request_;
+  struct sigaction previous_[2] = {};
+  static inline std::atomic<request*> current_{nullptr};
+  static inline std::atomic<int> received_{0};
+};
+
+}  // namespace detail
+
+namespace detail {
+
+// Runs `main` on a new loop and takes the loop down; gives the finished task. `during(loop, task)` makes what must
+// live while the loop runs.
+template <class T, class During, class Outcome>
+auto run_program(task<T> main, const event_loop_options& options, During during, Outcome outcome) {
+  event_loop loop(options);
+  if (!main.valid()) throw_not_awaitable(false);
+  join_handle<T> handle = start_task(loop, loop_access::root(loop), &adopt<T>, std::move(main));
+  {
+    [[maybe_unused]] const auto meanwhile = during(loop, handle.task());
+    loop_access::run_until_finished(loop, handle.task());
+    loop.shutdown();
+  }
+  return outcome(handle);
+}
+
+}  // namespace detail
+
+/// Makes an event loop, runs the task on it, and takes the loop down in order: every task that is left is cancelled
+/// and runs to its end, errors that nobody retrieved are reported, the loop goes. Then the task's value is
+/// returned, or its exception thrown (rota::cancelled too).
+template <class T>
+T run(task<T> main, const event_loop_options& options = event_loop_options()) {
+  return detail::run_program(
+      std::move(main), options, [](event_loop&, detail::task_state&) { return 0; },
+      [](join_handle<T>& handle) -> T {
+        if (!handle.cancelled()) return handle.take();
+        if (const std::exception_ptr error = handle.exception()) std::rethrow_exception(error);
+        throw cancelled(nullptr, nullptr);  // it never began
+      });
+}
+
+/// What main() returns: runs the task as rota::run does, and turns its outcome into an exit code. The value of a
+/// task<int>, 0 after a task<>; 1 after an exception, which is printed; 128 + n when SIGINT or SIGTERM (n) cancelled
+/// the task and it ended by that. A second signal ends the process at once. Signals that the program ignores or
+/// handles itself are left alone.
+template <class T>
+  requires std::is_void_v<T> || std::is_same_v<T, int>
+int run_main(task<T> main, const event_loop_options& options = event_loop_options()) {
+  using detail::interrupt_watch;
+  try {
+    return detail::run_program(
+        std::move(main), options,
+        [](event_loop& loop, detail::task_state& task) { return interrupt_watch(loop, task); },
+        [](join_handle<T>& handle) {
+          if (handle.cancelled()) return interrupt_watch::received() ? 128 + interrupt_watch::received() : EXIT_FAILURE;
+          if constexpr (std::is_void_v<T>) {
+            handle.take();
+            return EXIT_SUCCESS;
+          } else {
+            return handle.take();
+          }
+        });
+  } catch (...) {
+    report("error: %s", detail::describe(std::current_exception()).c_str());
+    return EXIT_FAILURE;
+  }
+}
+
+}  // namespace rota

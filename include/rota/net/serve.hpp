@@ -1,0 +1,115 @@
+// serve(listener, handler, options): accept connections and run a task for each.
+#pragma once
+
+#include <cerrno>
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <exception>
+#include <functional>
+#include <source_location>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+#include <rota/base/report.hpp>
+#include <rota/loop/sleep.hpp>
+#include <rota/loop/spawn.hpp>
+#include <rota/net/tcp.hpp>
+#include <rota/scope/cancel_scope.hpp>
+
+namespace rota {
+
+/// How serve() behaves.
+struct serve_options {
+  serve_options() {}
+
+  /// Connections at a time; further ones wait in the listener's backlog.
+  std::size_t most_connections = SIZE_MAX;
+  /// After a graceful stop: how long handlers may go on before they are cancelled.
+  duration grace = std::chrono::seconds(5);
+  /// How long accepting pauses when the process or the system is out of descriptors or memory.
+  duration exhausted_pause = std::chrono::milliseconds(100);
+  /// Called with the exception of a handler; default: a report with its text. Must not throw.
+  std::function<void(std::exception_ptr)> on_error;
+};
+
+namespace detail {
+
+// Owns the connections. Shielded: when the server is cancelled its handlers get their time of grace first.
+class connection_owner final : public task_owner {
+ public:
+  explicit connection_owner(const serve_options& options) noexcept : task_owner(shielded), options_(options) {}
+  void child_failed(task_state& child, const std::exception_ptr& error) noexcept override {
+    if (child.has(task_state::was_cancelled)) return;
+    if (options_.on_error)
+      options_.on_error(error);
+    else
+      report("a connection's handler (%s) failed: %s", describe(child).c_str(), describe(error).c_str());
+  }
+
+ private:
+  const serve_options& options_;
+};
+
+inline bool is_exhaustion(int error) noexcept {
+  return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+}  // namespace detail
+
+/// Accepts connections for ever and runs `handler(tcp_stream)`, which returns a task, for each; a copy of the handler
+/// lives with each connection. A failing handler ends its own connection only (serve_options::on_error). When
+/// descriptors or memory run out, accepting pauses and goes on; connections wait in the backlog.
+///
+/// Stops when its scope is cancelled, gracefully: it closes the listener at once, lets handlers go on for
+/// options.grace, cancels those that are left, waits until all have ended, and throws rota::cancelled. Any other
+/// error of the listener (errc::closed: somebody closed it) is thrown after the same steps.
+template <class Handler>
+  requires std::invocable<Handler&, tcp_stream>
+task<> serve(tcp_listener listener, Handler handler, serve_options options = serve_options()) {
+  event_loop& loop = *listener.loop();
+  detail::connection_owner connections(options);
+  detail::task_state& me = co_await detail::this_state_awaiter();
+  connections.attach(me);
+  std::exception_ptr stopped_by;
+  while (!stopped_by) {
+    bool exhausted = false;
+    try {
+      if (connections.children >= options.most_connections)
+        co_await detail::children_awaiter(connections, options.most_connections, true);
+      tcp_stream peer = co_await listener.accept();
+      (void)detail::start_task(loop, connections, handler, std::move(peer));
+    } catch (const std::system_error& error) {
+      exhausted = detail::is_exhaustion(error.code().value());
+      if (exhausted)
+        report("accepting pauses: %s", error.what());
+      else
+        stopped_by = std::current_exception();
+    } catch (const std::bad_alloc&) {
+      exhausted = true;
+    } catch (...) {
+      stopped_by = std::current_exception();
+    }
+    if (exhausted) {
+      try {
+        co_await sleep_for(options.exhausted_pause);
+      } catch (...) {
+        stopped_by = std::current_exception();
+      }
+    }
+  }
+  co_await listener.close();
+  if (connections.children != 0) {
+    try {
+      co_await shield(options.grace, detail::children_awaiter(connections, 1, true));
+    } catch (const std::system_error&) {
+      detail::scope_tree::cancel(connections, cancel_kind::shutdown, "the server is stopping", {});
+    }
+    co_await detail::children_awaiter(connections, 1, false);
+  }
+  connections.detach();
+  std::rethrow_exception(stopped_by);
+}
+
+}  // namespace rota

@@ -1,0 +1,186 @@
+// TCP: tcp_stream and tcp_listener.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <system_error>
+#include <utility>
+
+#include <rota/base/sys.hpp>
+#include <rota/base/unique_fd.hpp>
+#include <rota/coro/task.hpp>
+#include <rota/io/byte_stream.hpp>
+#include <rota/loop/event_loop.hpp>
+#include <rota/net/address.hpp>
+
+namespace rota {
+
+namespace detail {
+
+inline int check(int result, const char* what) {
+  if (result < 0) throw_errno(-result, what);
+  return result;
+}
+
+template <class Value>
+void set_option(int fd, int level, int name, const Value& value, const char* what) {
+  check(sys::setsockopt(fd, level, name, &value, sizeof value), what);
+}
+
+inline unique_fd open_socket(event_loop& loop, int family) {
+  const int flags = SOCK_CLOEXEC | (loop_access::kernel(loop).wants_nonblocking() ? SOCK_NONBLOCK : 0);
+  return unique_fd(check(sys::socket(family, SOCK_STREAM | flags, 0), "socket"));
+}
+
+template <int (*Query)(int, sockaddr*, socklen_t*)>
+address ask_address(int fd, const char* what) {
+  address result;
+  socklen_t size = address::capacity;
+  check(Query(fd, result.data(), &size), what);
+  return result;
+}
+
+class [[nodiscard]] connect_awaiter : public operation_awaiter {
+ public:
+  connect_awaiter(event_loop& loop, int fd, const address& to) noexcept
+      : operation_awaiter(opcode::connect, &loop, fd), to_(to) {
+    op_.address = to_.data();
+    op_.address_size = to_.size();
+  }
+  void await_resume() { result_or_throw("connect"); }
+
+ private:
+  address to_;
+};
+
+class accept_awaiter;
+
+}  // namespace detail
+
+/// Which directions of a connection to shut.
+enum class shutdown_direction : std::uint8_t { receive = SHUT_RD, send = SHUT_WR, both = SHUT_RDWR };
+
+/// A connected TCP socket. Move-only; see byte_stream for what it can do and promises. The destructor closes it.
+class tcp_stream : public byte_stream {
+ public:
+  /// Not open.
+  tcp_stream() noexcept = default;
+
+  /// Connects to `to`. Throws std::system_error (connection refused, unreachable, timed out ...). A cancel ends the
+  /// attempt and closes the socket.
+  static task<tcp_stream> connect(address to);
+
+  /// Shuts one or both directions; the peer's reads then end with 0. Throws std::system_error.
+  void shutdown(shutdown_direction direction = shutdown_direction::send) {
+    detail::check(detail::sys::shutdown(native_handle(), static_cast<int>(direction)), "shutdown");
+  }
+
+  address local_address() const {
+    return detail::ask_address<&detail::sys::getsockname>(native_handle(), "getsockname");
+  }
+  address peer_address() const {
+    return detail::ask_address<&detail::sys::getpeername>(native_handle(), "getpeername");
+  }
+
+  /// Small writes leave at once (TCP_NODELAY); on by default for streams made by connect and accept.
+  void set_no_delay(bool on) { set_flag(IPPROTO_TCP, TCP_NODELAY, on, "TCP_NODELAY"); }
+  void set_keep_alive(bool on) { set_flag(SOL_SOCKET, SO_KEEPALIVE, on, "SO_KEEPALIVE"); }
+  void set_receive_buffer(int bytes) {
+    detail::set_option(native_handle(), SOL_SOCKET, SO_RCVBUF, bytes, "SO_RCVBUF");
+  }
+  void set_send_buffer(int bytes) { detail::set_option(native_handle(), SOL_SOCKET, SO_SNDBUF, bytes, "SO_SNDBUF"); }
+  /// What close does with unsent data: a zero time resets the connection; a negative one is the system's default.
+  void set_linger(std::chrono::seconds time) {
+    linger value{time.count() >= 0, time.count() >= 0 ? static_cast<int>(time.count()) : 0};
+    detail::set_option(native_handle(), SOL_SOCKET, SO_LINGER, value, "SO_LINGER");
+  }
+
+ private:
+  friend detail::accept_awaiter;
+  explicit tcp_stream(detail::descriptor_owner fd) noexcept : byte_stream(std::move(fd)) {}
+
+  void set_flag(int level, int name, bool on, const char* what) {
+    detail::set_option(native_handle(), level, name, int{on}, what);
+  }
+};
+
+namespace detail {
+
+/// Gives the stream of the next connection; one that was accepted although its waiter was cancelled is still given,
+/// and one that nobody takes is closed.
+class [[nodiscard]] accept_awaiter : public operation_awaiter {
+ public:
+  accept_awaiter(event_loop* loop, int fd) noexcept : operation_awaiter(opcode::accept, loop, fd), loop_(loop) {}
+  ~accept_awaiter() {
+    if (!taken_ && op_.result > 0) sys::close(op_.result);
+  }
+  tcp_stream await_resume() {
+    unique_fd fd(result_or_throw("accept"));
+    taken_ = true;
+    const int on = 1;
+    sys::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    return tcp_stream(descriptor_owner(*loop_, std::move(fd)));
+  }
+
+ private:
+  event_loop* loop_;
+  bool taken_ = false;
+};
+
+}  // namespace detail
+
+/// How a listener is made.
+struct listen_options {
+  listen_options() noexcept {}
+  int backlog = 1024;       ///< connections that wait for accept(); the system caps it
+  bool reuse_address = true;  ///< bind although old connections of the port linger
+  bool reuse_port = false;  ///< several listeners share the port, the kernel spreads connections (SO_REUSEPORT)
+  bool ipv6_only = true;    ///< an IPv6 listener takes no IPv4 connections
+};
+
+/// A listening TCP socket. Move-only; belongs to the loop on which it was made. The destructor closes it.
+class tcp_listener {
+ public:
+  /// Binds and listens, at once. Port 0 takes a free one: see local_address(). Throws std::system_error ("address
+  /// already in use", ...), usage_error where no loop runs on this thread.
+  static tcp_listener bind(const address& at, const listen_options& options = listen_options()) {
+    event_loop& loop = detail::loop_access::current();
+    unique_fd fd = detail::open_socket(loop, at.family());
+    if (options.reuse_address) detail::set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR");
+    if (options.reuse_port) detail::set_option(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT");
+    if (at.is_ipv6()) detail::set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, int{options.ipv6_only}, "IPV6_V6ONLY");
+    if (const int error = detail::sys::bind(fd.get(), at.data(), at.size()); error < 0)
+      detail::throw_errno(-error, ("bind to " + at.to_string()).c_str());
+    detail::check(detail::sys::listen(fd.get(), options.backlog), "listen");
+    return tcp_listener(detail::descriptor_owner(loop, std::move(fd)));
+  }
+
+  /// Waits for a connection. One task at a time. Throws std::system_error; rota::cancelled when no connection was
+  /// taken.
+  detail::accept_awaiter accept() noexcept { return {fd_.loop(), fd_.get()}; }
+
+  /// Stops listening: a waiting accept() throws errc::closed.
+  detail::close_awaiter close() noexcept { return fd_.close(); }
+  bool is_open() const noexcept { return fd_.is_open(); }
+
+  address local_address() const {
+    return detail::ask_address<&detail::sys::getsockname>(native_handle(), "getsockname");
+  }
+  int native_handle() const noexcept { return fd_.get(); }
+  event_loop* loop() const noexcept { return fd_.loop(); }
+
+ private:
+  explicit tcp_listener(detail::descriptor_owner fd) noexcept : fd_(std::move(fd)) {}
+  detail::descriptor_owner fd_;
+};
+
+inline task<tcp_stream> tcp_stream::connect(address to) {
+  event_loop& loop = detail::loop_access::current();
+  detail::descriptor_owner fd(loop, detail::open_socket(loop, to.family()));
+  co_await detail::connect_awaiter(loop, fd.get(), to);
+  tcp_stream stream(std::move(fd));
+  stream.set_no_delay(true);
+  co_return stream;
+}
+
+}  // namespace rota
