@@ -1,5 +1,5 @@
 // What most tests of rota need: run a task on a fresh loop and look that nothing is left of it, catch diagnostics,
-// drive a coroutine by hand, run something that ends the process in a child.
+// run something that ends the process in a child.
 #pragma once
 
 #include <sys/resource.h>
@@ -152,40 +152,27 @@ class captured_reports {
   rota::report_handler previous_;
 };
 
-/// Suspends whoever awaits it until the test calls resume(): for coroutines without an executor.
-class manual_awaiter {
- public:
-  manual_awaiter() noexcept = default;
-  manual_awaiter(const manual_awaiter&) = delete;
-  manual_awaiter& operator=(const manual_awaiter&) = delete;
-
-  bool await_ready() const noexcept { return false; }
-  void await_suspend(std::coroutine_handle<> handle) noexcept { suspended_ = handle; }
-  void await_resume() const noexcept {}
-
-  bool waiting() const noexcept { return static_cast<bool>(suspended_); }
-  void resume() { rota::detail::resume(std::exchange(suspended_, nullptr)); }
-
- private:
-  std::coroutine_handle<> suspended_;
-};
-
 /// Suspends a task of a loop until open() is called, on the loop's thread; cannot be cancelled. For one task.
 class gate {
+  struct awaiter {
+    explicit awaiter(gate& g) noexcept : owner(g) {}
+    bool await_ready() const noexcept { return owner.is_open_; }
+    template <class Promise>
+    void await_suspend(std::coroutine_handle<Promise> handle,
+                       std::source_location where = std::source_location::current()) const {
+      owner.wait_.frame = handle.address();
+      rota::detail::suspend_at(handle, where).waits_for(&owner.wait_, rota::detail::wait_kind::custom);
+    }
+    void await_resume() const noexcept {}
+    gate& owner;
+  };
+
  public:
   gate() noexcept = default;
   gate(const gate&) = delete;
   gate& operator=(const gate&) = delete;
 
-  bool await_ready() const noexcept { return is_open_; }
-  template <class Promise>
-  void await_suspend(std::coroutine_handle<Promise> handle,
-                     std::source_location where = std::source_location::current()) {
-    wait_.frame = handle.address();
-    rota::detail::suspend_at(handle, where).waits_for(&wait_, rota::detail::wait_kind::custom);
-  }
-  void await_resume() const noexcept {}
-
+  awaiter operator co_await() noexcept { return awaiter(*this); }
   bool waiting() const noexcept { return wait_.frame != nullptr; }
   void open() noexcept {
     is_open_ = true;
@@ -196,36 +183,6 @@ class gate {
   rota::detail::custom_wait wait_;
   bool is_open_ = false;
 };
-
-/// Owns a task that the test runs by hand, without any executor. May be destroyed while it is suspended.
-template <class T>
-class by_hand {
- public:
-  explicit by_hand(rota::task<T> t) : frame_(rota::detail::task_access::release(t)) {}
-  by_hand(const by_hand&) = delete;
-  by_hand& operator=(const by_hand&) = delete;
-  ~by_hand() {
-    if (frame_) frame_.destroy();
-  }
-
-  /// To its end, or to its next suspension.
-  void resume() { rota::detail::resume(frame_); }
-  bool done() const noexcept { return frame_.done(); }
-  T take() { return frame_.promise().take(); }
-  void destroy() { std::exchange(frame_, nullptr).destroy(); }
-
- private:
-  std::coroutine_handle<rota::detail::task_promise<T>> frame_;
-};
-
-/// Runs a task that needs no executor from its first step to its end.
-template <class T>
-T complete(rota::task<T> t) {
-  by_hand<T> task(std::move(t));
-  task.resume();
-  REQUIRE(task.done());
-  return task.take();
-}
 
 /// How a child process ended, and what it wrote to stdout and stderr.
 struct child_outcome {
