@@ -1,9 +1,13 @@
 // What resumes tasks: an event loop, a pool, a thread that waits in sync_wait.
 #pragma once
 
+#include <coroutine>
+#include <cstddef>
 #include <exception>
+#include <utility>
 
 #include <rota/base/config.hpp>
+#include <rota/coro/ready_queue.hpp>
 
 namespace rota {
 
@@ -24,10 +28,31 @@ struct blocking_guard {
     return value;
   }
 };
+
+/// Where the machine stack is.
+[[gnu::always_inline]] inline char* stack_pointer() noexcept {
+#if defined(__x86_64__)
+  char* sp;
+  asm volatile("mov %%rsp, %0" : "=r"(sp));
+  return sp;
+#elif defined(__aarch64__)
+  char* sp;
+  asm volatile("mov %0, sp" : "=r"(sp));
+  return sp;
+#else
+  return static_cast<char*>(__builtin_frame_address(0));
+#endif
+}
 }  // namespace detail
 
 /// A task resumes only on the executor it started on (rule R4). Other libraries call the same thing a scheduler
 /// or a context.
+///
+/// How control passes between coroutines, in constant stack and without relying on the compiler's tail calls
+/// (rule R5): an awaited task is entered by a plain call from its parent's await_suspend. Mostly it ends before that
+/// call returns, and the parent goes on without having suspended. If it suspends, so does the parent; when the child
+/// ends later, it leaves the parent in `parked_`, and run_frame(), below them all, resumes it. A call that would
+/// make the stack too deep is left in `parked_` instead.
 class executor {
  public:
   executor(const executor&) = delete;
@@ -36,10 +61,23 @@ class executor {
   /// Runs `work.run` on this executor soon. Any thread, and signal handlers. Never fails, never blocks.
   virtual void post(detail::posted& work) noexcept = 0;
 
-  // For the library, on the executor's own thread.
+  // The rest is for the library, on the executor's own thread.
 
   /// Queues a suspended frame. Room for one entry per task was reserved when the task was made: cannot fail.
-  virtual void resume_later(void* frame) noexcept = 0;
+  void resume_later(void* frame) noexcept { ready_.push(frame); }
+
+  /// `frame` runs next, when the stack has unwound to run_frame().
+  void park(void* frame) noexcept {
+    if (!parked_) [[likely]]
+      parked_ = frame;
+    else
+      ready_.push(frame);  // only when a coroutine was resumed by hand within another one
+  }
+  /// Too deep for one more nested call?
+  [[gnu::always_inline]] bool stack_is_deep() const noexcept {
+    return stack_base_ - detail::stack_pointer() > deepest_stack;
+  }
+
   /// Asks the operation or timer that the task waits for (detail::wait_kind) to end early.
   virtual void cancel_wait(detail::task_state& task) noexcept = 0;
   /// The task's body ended with `error`; task_finished follows.
@@ -47,11 +85,30 @@ class executor {
   /// The task's body has ended and its frame is suspended for good; still inside the frame's final suspension.
   virtual void task_finished(detail::task_state& task) noexcept = 0;
   /// True for rota::event_loop.
-  virtual bool is_event_loop() const noexcept { return false; }
+  bool is_event_loop() const noexcept { return is_event_loop_; }
 
  protected:
-  executor() noexcept = default;
+  explicit executor(bool is_event_loop) noexcept : is_event_loop_(is_event_loop) {}
   ~executor() = default;
+
+  /// The stack of this executor begins here.
+  void mark_stack() noexcept { stack_base_ = detail::stack_pointer(); }
+  /// Resumes the frame and then whoever was parked, until nobody is.
+  void run_frame(void* frame) {
+    do {
+      std::coroutine_handle<>::from_address(frame).resume();
+      frame = std::exchange(parked_, nullptr);
+    } while (frame);
+  }
+
+  detail::ready_queue ready_;
+
+ private:
+  static constexpr std::ptrdiff_t deepest_stack = 64 * 1024;
+
+  void* parked_ = nullptr;
+  char* stack_base_ = nullptr;
+  bool is_event_loop_;
 };
 
 }  // namespace rota

@@ -1,19 +1,21 @@
 // Where coroutine frames live: a small cache per thread, by 64-byte size class, with slabs behind it.
 //
-//   allocate / deallocate ── this thread's cache: no lock, at most `cache_limit` blocks of a class
+//   allocate / deallocate ── this thread's cache: no lock, at most 256 KiB of a class
 //                                │ batches
 //                            slab_store: under one mutex
 //
 // A frame may be freed on any thread: its block joins that thread's cache, whose surplus goes back to the slabs.
 // Every block is 64-byte aligned, because GCC 12 places over-aligned locals correctly only then.
 //
-// The tail: spawn() wants its task_state in the same block as the frame, but only the compiler's call of operator
-// new knows the frame's size. So it asks for a tail first, and the next frame that this thread allocates gets
-// that many bytes behind it.
+// The tail: spawn() wants a task_record in the same block as the frame, but only the compiler's call of operator
+// new knows the frame's size. So it asks for a tail first, and the next frame that this thread allocates gets that
+// many bytes behind it. Freeing goes by the frame's size alone, which then is not the block's: had_tail() puts such a
+// block where it belongs. (Without it the block would serve as a smaller one until its slab gets it back.)
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <new>
 
 #include <rota/base/config.hpp>
@@ -26,45 +28,47 @@ struct frame_tail {
   void* tail;   // 16-byte aligned
 };
 
+// The free blocks of one class, as a stack of addresses: taking one does not touch the block, which may be far away.
+struct frame_stack {
+  void** top;    // one past the block that is taken next
+  void** base;   // null until the thread first needs the class
+  void** limit;
+};
+
 struct frame_cache {
-  free_block* head[slab_store::classes];
-  std::uint32_t count[slab_store::classes];
+  frame_stack stacks[slab_store::classes];
   std::size_t tail_request;
   frame_tail tail;
-  std::int64_t live;  // frames allocated minus frames freed on this thread
+  std::int64_t obtained;  // blocks taken from the slabs or operator new, minus those given back
 };
 inline constinit thread_local frame_cache this_threads_frames{};
 
 class frame_memory {
  public:
   static constexpr std::size_t granule = slab_store::granule;
+  static constexpr std::size_t largest_block = slab_store::classes * granule;
   static constexpr std::size_t largest_frame = 1024;  // larger ones use operator new
-  static constexpr std::size_t largest_tail = slab_store::classes * granule - largest_frame;
 
   static void* allocate(std::size_t size) {
     frame_cache& cache = this_threads_frames;
     if (cache.tail_request != 0) [[unlikely]]
       return allocate_with_tail(cache, size);
-    return size > largest_frame ? allocate_large(cache, size) : allocate_block(cache, size);
+    if (ROTA_PLAIN_FRAMES || size > largest_frame) [[unlikely]]
+      return allocate_large(cache, size);
+    return allocate_block(cache, class_for(size));
   }
 
   static void deallocate(void* frame, std::size_t size) noexcept {
     frame_cache& cache = this_threads_frames;
-    --cache.live;
     if (ROTA_PLAIN_FRAMES || size > largest_frame) [[unlikely]] {
+      --cache.obtained;
       ::operator delete(frame, std::align_val_t(granule));
       return;
     }
-    const unsigned index = slab_store::class_of(frame);  // not from `size`: the block may have had a tail
-    if (cache.count[index] == cache_limit) [[unlikely]]
-      give_back(cache, index, cache_limit / 2);
-    auto* block = static_cast<free_block*>(frame);
-    block->next = cache.head[index];
-    cache.head[index] = block;
-    ++cache.count[index];
+    put(cache, frame, class_for(size));
   }
 
-  /// The next frame of this thread gets `bytes` (at most largest_tail) behind it. Ends with take_tail().
+  /// The next frame of this thread gets `bytes` behind it. Ends with take_tail().
   static void request_tail(std::size_t bytes) noexcept { this_threads_frames.tail_request = bytes; }
   static frame_tail take_tail() noexcept {
     frame_cache& cache = this_threads_frames;
@@ -73,34 +77,59 @@ class frame_memory {
     cache.tail = {nullptr, nullptr};
     return result;
   }
+  /// Right after the frame, which had a tail, was freed: `size` is the frame's.
+  static void had_tail(void* frame, std::size_t size) noexcept {
+    if (ROTA_PLAIN_FRAMES || size > largest_frame) return;
+    frame_cache& cache = this_threads_frames;
+    const unsigned wrong = class_for(size);
+    const unsigned right = slab_store::class_of(frame);
+    frame_stack& stack = cache.stacks[wrong];
+    if (wrong == right || stack.top == stack.base || stack.top[-1] != frame) return;
+    --stack.top;
+    put(cache, frame, right);
+  }
 
-  static std::int64_t live_on_this_thread() noexcept { return this_threads_frames.live; }
+  /// Frames allocated minus frames freed on this thread.
+  static std::int64_t live_on_this_thread() noexcept {
+    const frame_cache& cache = this_threads_frames;
+    std::int64_t live = cache.obtained;
+    for (const frame_stack& stack : cache.stacks) live -= stack.top - stack.base;
+    return live;
+  }
 
   /// Gives this thread's cached blocks back to the slabs; done by itself when a thread ends.
   static void trim() noexcept {
     frame_cache& cache = this_threads_frames;
-    for (unsigned index = 0; index != slab_store::classes; ++index)
-      if (cache.count[index] != 0) give_back(cache, index, cache.count[index]);
+    for (frame_stack& stack : cache.stacks) {
+      if (!stack.base) continue;
+      give_back(cache, stack, stack.top - stack.base);
+      std::free(stack.base);
+      stack = {nullptr, nullptr, nullptr};
+    }
   }
 
  private:
-  static constexpr std::uint32_t cache_limit = 256;
 
-  static void* allocate_block(frame_cache& cache, std::size_t size) {
-    if (ROTA_PLAIN_FRAMES) return allocate_large(cache, size);
-    const std::size_t index = (size - 1) / granule;
-    if (!cache.head[index]) [[unlikely]]
-      refill(cache, static_cast<unsigned>(index));
-    free_block* block = cache.head[index];
-    cache.head[index] = block->next;
-    --cache.count[index];
-    ++cache.live;
-    return block;
+  static constexpr unsigned class_for(std::size_t size) noexcept { return static_cast<unsigned>((size - 1) / granule); }
+
+  static void* allocate_block(frame_cache& cache, unsigned index) {
+    frame_stack& stack = cache.stacks[index];
+    if (stack.top == stack.base) [[unlikely]]
+      refill(cache, index);
+    return *--stack.top;
+  }
+  static void put(frame_cache& cache, void* block, unsigned index) noexcept {
+    frame_stack& stack = cache.stacks[index];
+    if (stack.top == stack.limit) [[unlikely]] {
+      make_room(cache, block, index);
+      return;
+    }
+    *stack.top++ = block;
   }
 
   ROTA_NOINLINE static void* allocate_large(frame_cache& cache, std::size_t size) {
     void* block = ::operator new(size, std::align_val_t(granule));
-    ++cache.live;
+    ++cache.obtained;
     return block;
   }
 
@@ -108,7 +137,10 @@ class frame_memory {
     const std::size_t offset = (size + 15) & ~std::size_t{15};
     const std::size_t total = offset + cache.tail_request;
     cache.tail_request = 0;
-    void* frame = size > largest_frame ? allocate_large(cache, total) : allocate_block(cache, total);
+    // deallocate() will know only `size`. So a small frame with a huge tail gets none: its maker finds another way.
+    const bool plain = ROTA_PLAIN_FRAMES || size > largest_frame;
+    if (!plain && total > largest_block) return allocate_block(cache, class_for(size));
+    void* frame = plain ? allocate_large(cache, total) : allocate_block(cache, class_for(total));
     cache.tail = {frame, static_cast<char*>(frame) + offset};
     return frame;
   }
@@ -117,19 +149,38 @@ class frame_memory {
     ~trim_at_thread_exit() { trim(); }
   };
 
-  ROTA_NOINLINE static void refill(frame_cache& cache, unsigned index) {
+  // Room for 256 KiB of blocks. False without memory, and once the thread is ending.
+  static bool open_stack(frame_stack& stack, unsigned index) noexcept {
+    if (stack.base) return true;
     static thread_local const trim_at_thread_exit at_exit;
     (void)at_exit;
-    cache.head[index] = frame_slabs.take(index, cache.count[index]);
+    const std::size_t capacity = 256 * 1024 / ((index + 1) * granule);
+    stack.base = static_cast<void**>(std::malloc(capacity * sizeof(void*)));
+    stack.top = stack.base;
+    stack.limit = stack.base ? stack.base + capacity : nullptr;
+    return stack.base != nullptr;
   }
-  ROTA_NOINLINE static void give_back(frame_cache& cache, unsigned index, std::uint32_t blocks) noexcept {
-    free_block* first = cache.head[index];
-    free_block* last = first;
-    for (std::uint32_t n = 1; n != blocks; ++n) last = last->next;
-    cache.head[index] = last->next;
-    cache.count[index] -= blocks;
-    last->next = nullptr;
-    frame_slabs.give(first);
+  ROTA_NOINLINE static void refill(frame_cache& cache, unsigned index) {
+    frame_stack& stack = cache.stacks[index];
+    if (!open_stack(stack, index)) throw std::bad_alloc();
+    const std::size_t taken = frame_slabs.take(index, stack.base, 32);
+    stack.top = stack.base + taken;
+    cache.obtained += static_cast<std::int64_t>(taken);
+  }
+  ROTA_NOINLINE static void make_room(frame_cache& cache, void* block, unsigned index) noexcept {
+    frame_stack& stack = cache.stacks[index];
+    if (!open_stack(stack, index)) {
+      frame_slabs.give(&block, 1);
+      --cache.obtained;
+      return;
+    }
+    if (stack.top == stack.limit) give_back(cache, stack, (stack.limit - stack.base) / 2);
+    *stack.top++ = block;
+  }
+  static void give_back(frame_cache& cache, frame_stack& stack, std::ptrdiff_t blocks) noexcept {
+    stack.top -= blocks;
+    cache.obtained -= blocks;
+    frame_slabs.give(stack.top, static_cast<std::size_t>(blocks));
   }
 };
 

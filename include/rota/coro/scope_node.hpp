@@ -51,23 +51,27 @@ class scope_node {
 
   void link(scope_node& parent) noexcept {
     parent_ = &parent;
-    previous_ = parent.last_;
     next_ = nullptr;
-    (previous_ ? previous_->next_ : parent.first_) = this;
-    parent.last_ = this;
+    if (scope_node* first = parent.first_) {
+      previous_ = first->previous_;
+      previous_->next_ = this;
+      first->previous_ = this;
+    } else {
+      previous_ = parent.first_ = this;
+    }
     if (parent.is_cancelled() && !is_shielded()) set(effective);
   }
   void unlink() noexcept {
-    (previous_ ? previous_->next_ : parent_->first_) = next_;
-    (next_ ? next_->previous_ : parent_->last_) = previous_;
+    scope_node*& first = parent_->first_;
+    (next_ ? next_ : first)->previous_ = previous_;
+    (first == this ? first : previous_->next_) = next_;
     parent_ = nullptr;
   }
 
   scope_node* parent_ = nullptr;
-  scope_node* first_ = nullptr;  // children, in the order in which they came
-  scope_node* last_ = nullptr;
-  scope_node* next_ = nullptr;  // siblings
-  scope_node* previous_ = nullptr;
+  scope_node* first_ = nullptr;     // children, in the order in which they came
+  scope_node* next_ = nullptr;      // the next sibling; null in the last
+  scope_node* previous_ = nullptr;  // the sibling before; in the first one the last, so that appending is O(1)
   std::uint32_t flags_ : 10;
   std::uint32_t frame_offset_ : 22;  // task: how far its frame lies below this node, in units of 16 bytes
   std::uint32_t references_ = 0;     // task: handles that keep the finished frame

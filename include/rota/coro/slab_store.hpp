@@ -10,53 +10,43 @@
 
 namespace rota::detail {
 
-struct free_block {
-  free_block* next;
-};
-
 /// Shared by all threads, under one mutex: a thread comes here once per batch of blocks. A block knows its slab by
 /// its address, the slab knows its class; a slab that has become empty goes back to the system, but for a few.
 class slab_store {
  public:
   static constexpr std::size_t granule = 64;
   static constexpr unsigned classes = 20;  // 64, 128, ... 1280 bytes
-  static constexpr unsigned batch = 32;
 
   constexpr slab_store() noexcept = default;
 
   static unsigned class_of(void* block) noexcept { return slab_of(block)->class_index; }
 
-  /// One to `batch` blocks of the class, linked. Throws std::bad_alloc.
-  free_block* take(unsigned index, std::uint32_t& taken) {
+  /// Writes the addresses of one to `most` blocks of the class to `out`; returns how many. Throws std::bad_alloc.
+  std::size_t take(unsigned index, void** out, std::size_t most) {
     const lock guard(mutex_);
     slab* from = with_room_[index];
     if (!from) from = add_slab(index);
-    free_block* head = nullptr;
-    for (taken = 0; taken != batch && has_room(*from); ++taken) {
-      free_block* block = from->free;
-      if (block) {
+    std::size_t taken = 0;
+    for (; taken != most && has_room(*from); ++taken) {
+      if (free_block* block = from->free) {
         from->free = block->next;
+        out[taken] = block;
       } else {
-        block = reinterpret_cast<free_block*>(reinterpret_cast<char*>(from) + from->carved);
+        out[taken] = reinterpret_cast<char*>(from) + from->carved;
         from->carved += block_bytes(*from);
       }
       ++from->out;
-      block->next = head;
-      head = block;
     }
     if (!has_room(*from)) unlink(*from);
-    return head;
+    return taken;
   }
 
-  void give(free_block* head) noexcept {
+  void give(void** blocks, std::size_t count) noexcept {
     const lock guard(mutex_);
-    while (head) {
-      free_block* block = head;
-      head = head->next;
-      slab& to = *slab_of(block);
+    for (; count != 0; --count, ++blocks) {
+      slab& to = *slab_of(*blocks);
       if (!has_room(to)) link(to);
-      block->next = to.free;
-      to.free = block;
+      to.free = new (*blocks) free_block{to.free};
       if (--to.out == 0) retire(to);
     }
   }
@@ -64,6 +54,10 @@ class slab_store {
  private:
   static constexpr std::size_t slab_bytes = 256 * 1024;
   static constexpr unsigned spare_limit = 4;  // empty slabs kept for the next burst
+
+  struct free_block {
+    free_block* next;
+  };
 
   // At the start of each slab. class_index does not change while a block of the slab is out; the rest is guarded
   // by mutex_.

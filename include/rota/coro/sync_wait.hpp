@@ -9,7 +9,6 @@
 
 #include <rota/coro/cancellation.hpp>
 #include <rota/coro/executor.hpp>
-#include <rota/coro/resume.hpp>
 #include <rota/coro/task.hpp>
 
 namespace rota {
@@ -19,7 +18,7 @@ namespace detail {
 /// Runs tasks on the thread that waits; sleeps when all of them wait for other threads.
 class waiting_thread final : public executor {
  public:
-  waiting_thread() noexcept = default;
+  waiting_thread() : executor(false) { ready_.reserve(); }
 
   void post(posted& work) noexcept override {
     const lock guard(mutex_);
@@ -28,7 +27,6 @@ class waiting_thread final : public executor {
     last_ = &work;
     pthread_cond_signal(&posted_);
   }
-  void resume_later(void* frame) noexcept override { ready_ = frame; }  // one task, so at most one is ready
   void cancel_wait(task_state& task) noexcept override {
     auto& wait = *static_cast<custom_wait*>(task.waiting_for());
     if (wait.cancel) wait.cancel(wait);
@@ -37,10 +35,11 @@ class waiting_thread final : public executor {
   void task_finished(task_state&) noexcept override { finished_ = true; }
 
   void run(void* frame) {
-    ready_ = frame;
+    mark_stack();
+    run_frame(frame);
     while (!finished_) {
-      if (ready_) {
-        resume(std::coroutine_handle<>::from_address(std::exchange(ready_, nullptr)));
+      if (!ready_.empty()) {
+        run_frame(ready_.pop());
       } else {
         posted* work = wait_for_post();
         work->run(*work);
@@ -69,7 +68,6 @@ class waiting_thread final : public executor {
   pthread_cond_t posted_ = PTHREAD_COND_INITIALIZER;
   posted* first_ = nullptr;  // guarded by mutex_, like last_
   posted* last_ = nullptr;
-  void* ready_ = nullptr;
   bool finished_ = false;
 };
 
@@ -90,9 +88,11 @@ T sync_wait(task<T> t) {
   } const at_exit{frame};
   detail::waiting_thread thread;
   detail::task_state state(thread);
+  detail::task_outcome<T> outcome;
   frame.promise().state = &state;
+  frame.promise().outcome = &outcome;
   thread.run(frame.address());
-  return frame.promise().take();
+  return outcome.take();
 }
 
 }  // namespace rota

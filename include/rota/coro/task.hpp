@@ -12,7 +12,6 @@
 #include <rota/base/report.hpp>
 #include <rota/base/usage_error.hpp>
 #include <rota/coro/frame_memory.hpp>
-#include <rota/coro/resume.hpp>
 #include <rota/coro/task_state.hpp>
 
 namespace rota {
@@ -22,77 +21,42 @@ class task;
 
 namespace detail {
 
-struct final_awaiter {
-  bool await_ready() const noexcept { return false; }
-  template <class Promise>
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> handle) const noexcept {
-    promise_base& promise = handle.promise();
-    if (promise.continuation) [[likely]]
-      return transfer(promise.continuation);
-    if (promise.state) promise.state->exec->task_finished(*promise.state);
-    return std::noop_coroutine();
-  }
-  void await_resume() const noexcept {}
-};
-
-struct task_promise_base : promise_base {
-  using promise_base::promise_base;
-  static void* operator new(std::size_t size) { return frame_memory::allocate(size); }
-  static void operator delete(void* frame, std::size_t size) noexcept { frame_memory::deallocate(frame, size); }
-  std::suspend_always initial_suspend() const noexcept { return {}; }
-  final_awaiter final_suspend() const noexcept { return {}; }
-
- protected:
-  // An exception that leaves the root of a task has nobody above it: the executor must know.
-  void note_failure(const std::exception_ptr& error) noexcept {
-    if (!continuation && state) state->exec->task_failed(*state, error);
-  }
-};
-
-// One word says what the union holds; an exception is the rare case.
+/// The outcome of a task<T>.
 template <class T>
-struct task_promise final : task_promise_base {
+struct task_outcome : outcome_base {
   // A reference is kept as a pointer.
   using stored = std::conditional_t<std::is_reference_v<T>, std::remove_reference_t<T>*, T>;
-  enum class outcome : unsigned char { none, value, exception };
 
-  explicit task_promise(std::source_location made_at = std::source_location::current()) noexcept
-      : task_promise_base(made_at) {}
-  ~task_promise() {
-    if (holds == outcome::value) value.~stored();
-    if (holds == outcome::exception) exception.~exception_ptr();
+  task_outcome() noexcept {}
+  ~task_outcome() {
+    if (holds == state::value) value.~stored();
+    if (holds == state::exception) exception.~exception_ptr();
   }
+  task_outcome(const task_outcome&) = delete;
+  task_outcome& operator=(const task_outcome&) = delete;
 
-  task<T> get_return_object() noexcept;
-  void unhandled_exception() noexcept {
+  template <class... Args>
+  void set_value(Args&&... args) {
+    new (static_cast<void*>(&value)) stored(static_cast<Args&&>(args)...);
+    holds = state::value;
+  }
+  void set_exception() noexcept {
     new (&exception) std::exception_ptr(std::current_exception());
-    holds = outcome::exception;
-    note_failure(exception);
+    holds = state::exception;
   }
-  template <class U = T>
-    requires std::constructible_from<stored, U> && (!std::is_reference_v<T>)
-  void return_value(U&& result) noexcept(std::is_nothrow_constructible_v<stored, U>) {
-    new (static_cast<void*>(&value)) stored(std::forward<U>(result));
-    holds = outcome::value;
-  }
-  void return_value(T result) noexcept
-    requires std::is_reference_v<T>
-  {
-    new (static_cast<void*>(&value)) stored(std::addressof(result));
-    holds = outcome::value;
-  }
+  const std::exception_ptr* error() const noexcept { return holds == state::exception ? &exception : nullptr; }
 
-  const std::exception_ptr* error() const noexcept { return holds == outcome::exception ? &exception : nullptr; }
-  // The outcome by reference: join_handle may be asked again and again.
+  // By reference: join_handle may be asked again and again.
   std::add_lvalue_reference_t<T> get() {
-    if (holds == outcome::exception) std::rethrow_exception(exception);
+    if (holds == state::exception) [[unlikely]]
+      std::rethrow_exception(exception);
     if constexpr (std::is_reference_v<T>)
       return *value;
     else
       return value;
   }
   T take() {
-    if (holds == outcome::exception) [[unlikely]]
+    if (holds == state::exception) [[unlikely]]
       std::rethrow_exception(exception);
     if constexpr (std::is_reference_v<T>)
       return static_cast<T>(*value);
@@ -104,57 +68,147 @@ struct task_promise final : task_promise_base {
     stored value;
     std::exception_ptr exception;
   };
-  outcome holds = outcome::none;
 };
 
 template <>
-struct task_promise<void> final : task_promise_base {
-  explicit task_promise(std::source_location made_at = std::source_location::current()) noexcept
-      : task_promise_base(made_at) {}
-  task<void> get_return_object() noexcept;
-  void unhandled_exception() noexcept {
-    exception = std::current_exception();
-    note_failure(exception);
+struct task_outcome<void> : outcome_base {
+  task_outcome() noexcept {}
+  ~task_outcome() {
+    if (holds == state::exception) [[unlikely]]
+      exception.~exception_ptr();
   }
-  void return_void() const noexcept {}
-  const std::exception_ptr* error() const noexcept { return exception ? &exception : nullptr; }
+  task_outcome(const task_outcome&) = delete;
+  task_outcome& operator=(const task_outcome&) = delete;
+
+  void set_exception() noexcept {
+    new (&exception) std::exception_ptr(std::current_exception());
+    holds = state::exception;
+  }
+  const std::exception_ptr* error() const noexcept { return holds == state::exception ? &exception : nullptr; }
   void get() const {
-    if (exception) [[unlikely]]
+    if (holds == state::exception) [[unlikely]]
       std::rethrow_exception(exception);
   }
   void take() const { get(); }
 
-  std::exception_ptr exception;
+  union {
+    std::exception_ptr exception;
+  };
 };
 
-// Owns the awaited frame from co_await to the end of the full expression.
+// An awaited task does not suspend at its end: it frees its own frame there, parameters included, and only then
+// its parent goes on. The root of a task stays, for its handles.
+class final_awaiter {
+ public:
+  explicit final_awaiter(bool frees_itself) noexcept : frees_itself_(frees_itself) {}
+  bool await_ready() const noexcept { return frees_itself_; }
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> handle) const noexcept {
+    promise_base& promise = handle.promise();
+    promise.state->exec->task_finished(*promise.state);
+  }
+  void await_resume() const noexcept {}
+
+ private:
+  bool frees_itself_;
+};
+
+template <class T>
+struct task_promise_base : promise_base {
+  using promise_base::promise_base;
+  static void* operator new(std::size_t size) { return frame_memory::allocate(size); }
+  static void operator delete(void* frame, std::size_t size) noexcept { frame_memory::deallocate(frame, size); }
+
+  task<T> get_return_object() noexcept;
+  std::suspend_always initial_suspend() const noexcept { return {}; }
+  final_awaiter final_suspend() noexcept {
+    if (outcome->how == outcome_base::link::running) [[likely]]
+      return final_awaiter(true);
+    return final_awaiter(end_later());
+  }
+  void unhandled_exception() noexcept {
+    task_outcome<T>& mine = outcome_of_mine();
+    mine.set_exception();
+    // An exception that leaves the root of a task has nobody above it: the executor must know.
+    if (mine.how == outcome_base::link::root) state->exec->task_failed(*state, mine.exception);
+  }
+
+ protected:
+  task_outcome<T>& outcome_of_mine() noexcept { return *static_cast<task_outcome<T>*>(outcome); }
+
+ private:
+  ROTA_NOINLINE bool end_later() noexcept {
+    if (outcome->how == outcome_base::link::root) return false;
+    state->exec->park(outcome->parent);
+    return true;
+  }
+};
+
+template <class T>
+struct task_promise final : task_promise_base<T> {
+  explicit task_promise(std::source_location made_at = std::source_location::current()) noexcept
+      : task_promise_base<T>(made_at) {}
+
+  template <class U = T>
+    requires std::constructible_from<T, U> && (!std::is_reference_v<T>)
+  void return_value(U&& result) noexcept(std::is_nothrow_constructible_v<T, U>) {
+    this->outcome_of_mine().set_value(std::forward<U>(result));
+  }
+  void return_value(T result) noexcept
+    requires std::is_reference_v<T>
+  {
+    this->outcome_of_mine().set_value(std::addressof(result));
+  }
+};
+
+template <>
+struct task_promise<void> final : task_promise_base<void> {
+  explicit task_promise(std::source_location made_at = std::source_location::current()) noexcept
+      : task_promise_base<void>(made_at) {}
+  void return_void() const noexcept { outcome->holds = outcome_base::state::value; }
+};
+
+// Holds the awaited task's outcome. The task's frame frees itself when the body ends.
 template <class T>
 class [[nodiscard]] task_awaiter {
  public:
   explicit task_awaiter(std::coroutine_handle<task_promise<T>> child) noexcept : child_(child) {}
-  task_awaiter(task_awaiter&& other) noexcept : child_(std::exchange(other.child_, {})) {}
-  task_awaiter& operator=(task_awaiter&&) = delete;
+  task_awaiter(const task_awaiter&) = delete;
+  task_awaiter& operator=(const task_awaiter&) = delete;
   ~task_awaiter() {
-    if (child_) child_.destroy();
+    if (outcome_.holds == outcome_base::state::none) [[unlikely]]
+      child_.destroy();
   }
 
   bool await_ready() const noexcept { return false; }
   template <class Promise>
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> parent,
-                                        std::source_location where = std::source_location::current()) noexcept {
+  bool await_suspend(std::coroutine_handle<Promise> parent,
+                     std::source_location where = std::source_location::current()) noexcept {
     static_assert(requires(Promise& p) { static_cast<promise_base&>(p); },
                   "rota::task can be awaited only in a coroutine that returns rota::task");
     promise_base& mine = parent.promise();
     mine.waits_at = where;
     promise_base& its = child_.promise();
-    its.continuation = parent;
+    outcome_.parent = parent.address();
+    its.outcome = &outcome_;
     its.state = mine.state;
-    return transfer(child_);
+    if (mine.state->exec->stack_is_deep()) [[unlikely]] {
+      outcome_.how = outcome_base::link::suspended;
+      mine.state->exec->park(child_.address());
+      return true;
+    }
+    outcome_.how = outcome_base::link::running;
+    child_.resume();
+    if (outcome_.holds != outcome_base::state::none) [[likely]]
+      return false;
+    outcome_.how = outcome_base::link::suspended;
+    return true;
   }
-  T await_resume() { return child_.promise().take(); }
+  T await_resume() { return outcome_.take(); }
 
  private:
-  std::coroutine_handle<task_promise<T>> child_;
+  std::coroutine_handle<task_promise<T>> child_;  // the frame is gone once outcome_ holds something
+  task_outcome<T> outcome_;
 };
 
 ROTA_COLD inline void report_never_awaited(std::source_location made_at) noexcept {
@@ -206,7 +260,7 @@ class [[nodiscard("a task does nothing until it is awaited or run")]] task {
   void operator co_await() & = delete;
 
  private:
-  friend promise_type;
+  friend detail::task_promise_base<T>;
   friend detail::task_access;
   static constexpr std::uintptr_t awaited = 1;  // in place of a frame: this task was awaited
 
@@ -233,11 +287,8 @@ class [[nodiscard("a task does nothing until it is awaited or run")]] task {
 namespace detail {
 
 template <class T>
-task<T> task_promise<T>::get_return_object() noexcept {
-  return task<T>(std::coroutine_handle<task_promise>::from_promise(*this));
-}
-inline task<void> task_promise<void>::get_return_object() noexcept {
-  return task<void>(std::coroutine_handle<task_promise>::from_promise(*this));
+task<T> task_promise_base<T>::get_return_object() noexcept {
+  return task<T>(std::coroutine_handle<task_promise<T>>::from_promise(static_cast<task_promise<T>&>(*this)));
 }
 
 // How the library takes the frame out of a task.

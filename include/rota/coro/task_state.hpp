@@ -7,7 +7,6 @@
 #include <source_location>
 
 #include <rota/base/report.hpp>
-#include <rota/base/usage_error.hpp>
 #include <rota/coro/executor.hpp>
 #include <rota/coro/scope_node.hpp>
 
@@ -16,12 +15,30 @@ namespace rota::detail {
 struct task_state;
 struct task_extras;
 
+/// Where a task leaves its outcome: in the awaiter of its parent, or behind the frame of a spawned task's root.
+struct alignas(8) outcome_base {
+  enum class state : unsigned char { none, value, exception };
+  enum class link : unsigned char {
+    root,       // a task of its own: `parent` is null, destroy_result may be set
+    running,    // awaited: the parent is still inside its await_suspend
+    suspended,  // awaited: the parent has suspended
+  };
+
+  union {
+    void* parent = nullptr;                              // the awaiting frame
+    void (*destroy_result)(outcome_base&) noexcept;      // root
+  };
+  state holds = state::none;
+  link how = link::root;
+};
+
 /// The first member of every promise of rota, at a fixed place (16 bytes after the frame's address), so that a
-/// debugger can walk a chain of awaits without debug information: rule R9.
+/// debugger can walk a chain of awaits without debug information: outcome, first word, is the parent's frame
+/// (rule R9).
 struct promise_base {
-  std::coroutine_handle<> continuation{};  // who awaits this frame; null in the root of a task
-  task_state* state = nullptr;             // null until the frame is started
-  std::source_location waits_at;           // where it was made; once started, where it last awaited
+  outcome_base* outcome;          // set when the task is started, like
+  task_state* state;              // this
+  std::source_location waits_at;  // where it was made; once started, where it last awaited
 
   explicit promise_base(std::source_location made_at) noexcept : waits_at(made_at) {}
 };
@@ -86,21 +103,14 @@ inline void make_ready(void* frame) noexcept {
   task.exec->resume_later(frame);
 }
 
-[[noreturn]] ROTA_COLD inline void throw_no_executor() {
-  throw usage_error(usage_error::kind::no_event_loop,
-                    "a coroutine that was resumed by hand awaited something that needs an executor");
-}
-
 /// Every awaiter of rota that suspends begins here: notes the line, refuses coroutines that are not rota's.
 template <class Promise>
-task_state& suspend_at(std::coroutine_handle<Promise> handle, std::source_location where) {
+task_state& suspend_at(std::coroutine_handle<Promise> handle, std::source_location where) noexcept {
   static_assert(requires(Promise& p) { static_cast<promise_base&>(p); },
                 "this can be awaited only in a coroutine that returns rota::task");
   static_assert(alignof(Promise) <= promise_offset, "a promise that is aligned to more than 16 bytes is not supported");
   promise_base& promise = handle.promise();
   promise.waits_at = where;
-  if (!promise.state) [[unlikely]]
-    throw_no_executor();
   return *promise.state;
 }
 

@@ -19,11 +19,10 @@
 #include <rota/coro/cancellation.hpp>
 #include <rota/coro/describe.hpp>
 #include <rota/coro/executor.hpp>
-#include <rota/coro/resume.hpp>
 #include <rota/coro/task.hpp>
 #include <rota/loop/inbox.hpp>
-#include <rota/loop/ready_queue.hpp>
 #include <rota/loop/task_owner.hpp>
+#include <rota/loop/task_record.hpp>
 #include <rota/loop/timer_queue.hpp>
 #include <rota/reactor/open_reactor.hpp>
 
@@ -101,7 +100,7 @@ class event_loop final : public executor {
       : event_loop(detail::open_reactor(wishes.backend), wishes) {}
   /// A loop on a reactor that was made elsewhere: tests, guests.
   explicit event_loop(std::unique_ptr<detail::reactor> reactor, const options& wishes = options())
-      : options_(wishes), reactor_(std::move(reactor)), timers_(reactor_->now()) {
+      : executor(true), options_(wishes), reactor_(std::move(reactor)), timers_(reactor_->now()) {
     stop_post_.loop = this;
     stop_post_.run = &stop_request::perform;
   }
@@ -158,11 +157,9 @@ class event_loop final : public executor {
   }
 
   // ---- executor: for the library
-  void resume_later(void* frame) noexcept override { ready_.push(frame); }
   void cancel_wait(detail::task_state& task) noexcept override;
   void task_failed(detail::task_state& task, const std::exception_ptr& error) noexcept override;
   void task_finished(detail::task_state& task) noexcept override;
-  bool is_event_loop() const noexcept override { return true; }
 
  private:
   friend detail::loop_access;
@@ -194,15 +191,14 @@ class event_loop final : public executor {
 
   template <class Condition>
   void run_while(Condition go_on);
-  void iterate(detail::resumer& stack);
+  void iterate();
   void poll();
   void run_posts(detail::posted* posts);
-  void run_entry(void* entry, detail::resumer& stack);
+  void run_entry(void* entry);
   void fire(detail::loop_timer& t) noexcept;
 
   options options_;
   std::unique_ptr<detail::reactor> reactor_;
-  detail::ready_queue ready_;
   detail::timer_queue timers_;
   detail::inbox inbox_;
   detail::completion_list done_;
@@ -279,9 +275,13 @@ struct loop_access {
 // Ends with the frame: the state lies in the same block.
 inline void destroy_task(task_state& task) noexcept {
   delete std::exchange(task.extras, nullptr);
+  outcome_base& outcome = outcome_of(task);
+  if (outcome.destroy_result) outcome.destroy_result(outcome);
   void* frame = task.frame();
+  const std::size_t frame_size = static_cast<std::size_t>(reinterpret_cast<char*>(&task) - static_cast<char*>(frame));
   task.~task_state();
   std::coroutine_handle<>::from_address(frame).destroy();
+  frame_memory::had_tail(frame, frame_size);
 }
 
 }  // namespace detail
@@ -302,21 +302,21 @@ void event_loop::run_while(Condition go_on) {
   } const on_exit{current};
   current = this;
   detail::blocking_guard::forbidden() = true;
-  detail::resumer stack;
+  mark_stack();
   while (go_on()) {
-    iterate(stack);
+    iterate();
     if (error_) [[unlikely]]
       std::rethrow_exception(std::exchange(error_, nullptr));
   }
 }
 
-inline void event_loop::iterate(detail::resumer& stack) {
+inline void event_loop::iterate() {
   if (ready_.empty() || steps_since_poll_ >= steps_between_polls) poll();
   std::size_t batch = ready_.size();
   steps_since_poll_ += batch;
   steps_ += batch;
   ++iterations_;
-  while (batch-- != 0) run_entry(ready_.pop(), stack);
+  while (batch-- != 0) run_entry(ready_.pop());
 }
 
 inline void event_loop::poll() {
@@ -352,7 +352,7 @@ inline void event_loop::run_posts(detail::posted* posts) {
   }
 }
 
-inline void event_loop::run_entry(void* entry, detail::resumer& stack) {
+inline void event_loop::run_entry(void* entry) {
   inline_left_ = inline_completions;
   const auto bits = reinterpret_cast<std::uintptr_t>(entry);
   if ((bits & 1) != 0) {  // the first step of a task
@@ -365,12 +365,11 @@ inline void event_loop::run_entry(void* entry, detail::resumer& stack) {
     } else {
       task.set(detail::task_state::started);
       entry = running_ = task.frame();
-      detail::promise_of(entry).state = &task;
-      stack.resume(entry);
+      run_frame(entry);
     }
   } else {
     running_ = entry;
-    stack.resume(entry);
+    run_frame(entry);
   }
   running_ = nullptr;
   if (ended_) detail::destroy_task(*std::exchange(ended_, nullptr));

@@ -18,11 +18,6 @@ class join_handle;
 
 namespace detail {
 
-template <class T>
-task_promise<T>& promise_of_task(task_state& task) noexcept {
-  return std::coroutine_handle<task_promise<T>>::from_address(task.frame()).promise();
-}
-
 // Waits until a task has ended; the typed part is in join_awaiter.
 struct join_wait : custom_wait {
   explicit join_wait(task_state& t) noexcept : joined(t) {}
@@ -130,13 +125,13 @@ class [[nodiscard("a dropped handle leaves the task running; cast to void to say
   /// The result of a task that is done; throws what the awaiting form throws, and usage_error before the end.
   std::add_lvalue_reference_t<T> result() {
     retrieve();
-    return detail::promise_of_task<T>(*task_).get();
+    return detail::outcome_of<T>(*task_).get();
   }
   /// The exception of a task that is done; null after success.
   std::exception_ptr exception() {
     if (!done()) throw usage_error(usage_error::kind::invalid_argument, "the task has not ended yet");
     task_->set(detail::task_state::retrieved);
-    const std::exception_ptr* error = detail::promise_of_task<T>(*task_).error();
+    const std::exception_ptr* error = detail::outcome_of<T>(*task_).error();
     return error ? *error : nullptr;
   }
 
@@ -154,7 +149,7 @@ class [[nodiscard("a dropped handle leaves the task running; cast to void to say
   detail::task_state& task() const noexcept { return *task_; }
   T take() {
     retrieve();
-    return detail::promise_of_task<T>(*task_).take();
+    return detail::outcome_of<T>(*task_).take();
   }
 
  private:
@@ -176,7 +171,7 @@ class [[nodiscard("a dropped handle leaves the task running; cast to void to say
     if (!task || --task->references_ != 0 || !task->has(detail::task_state::finished)) return;
     using state = detail::task_state;
     if (task->has(state::failed) && !task->has(state::was_cancelled) && !task->has(state::retrieved))
-      detail::loop_access::report_lost(*task, *detail::promise_of_task<T>(*task).error());
+      detail::loop_access::report_lost(*task, *detail::outcome_of<T>(*task).error());
     detail::destroy_task(*task);
   }
 

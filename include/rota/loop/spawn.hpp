@@ -55,19 +55,12 @@ struct task_value<task<T>> {
   using type = T;
 };
 
-/// The frame and the state behind it, not started yet.
-template <class T>
-struct prepared_task {
-  std::coroutine_handle<task_promise<T>> frame;
-  task_state* state;
-};
-
-// Makes a task whose frame has room for its state behind it.
+// Makes a task whose frame has room for its record behind it; not started yet.
 template <class T, class Make>
-prepared_task<T> prepare_task(executor& runs_on, Make make) {
-  static_assert(sizeof(task_state) <= frame_memory::largest_tail);
+task_record<T>& prepare_task(executor& runs_on, Make make) {
+  static_assert(alignof(task_record<T>) <= 16, "a spawned task's result may be aligned to 16 bytes at most");
   struct request {
-    request() noexcept { frame_memory::request_tail(sizeof(task_state)); }
+    request() noexcept { frame_memory::request_tail(sizeof(task_record<T>)); }
     ~request() { (void)frame_memory::take_tail(); }
   };
   frame_tail room{};
@@ -78,16 +71,18 @@ prepared_task<T> prepare_task(executor& runs_on, Make make) {
     return t;
   }();
   if (room.frame == nullptr || room.frame != task_access::frame(made)) [[unlikely]] {
-    // f is no coroutine function, it handed us a task that it had from elsewhere.
-    const request tail;
+    // make() is no coroutine function, it handed us a task that it had from elsewhere.
     if (!made.valid()) throw_not_awaitable(false);
+    const request tail;
     made = adopt(std::move(made));
     room = frame_memory::take_tail();
   }
-  auto frame = task_access::release(made);
-  auto* state = new (room.tail) task_state(runs_on);
-  state->place_behind(frame.address());
-  return {frame, state};
+  const auto frame = task_access::release(made);
+  auto* record = new (room.tail) task_record<T>(runs_on);
+  record->place_behind(frame.address());
+  frame.promise().outcome = &record->outcome;
+  frame.promise().state = record;
+  return *record;
 }
 
 template <class F, class... Args>
@@ -97,14 +92,14 @@ auto start_task(event_loop& loop, task_owner& owner, F&& f, Args&&... args) {
   using T = typename task_value<result>::type;
   loop_access::reserve_task(loop);
   try {
-    const prepared_task<T> made = prepare_task<T>(loop, [&] {
+    task_record<T>& made = prepare_task<T>(loop, [&] {
       if constexpr (is_self_contained<std::decay_t<F>>())
         return std::invoke(std::forward<F>(f), std::forward<Args>(args)...);
       else
         return call_stored<T, std::decay_t<F>, std::decay_t<Args>...>(std::forward<F>(f), std::forward<Args>(args)...);
     });
-    join_handle<T> handle(*made.state);
-    loop_access::start(loop, owner, *made.state);
+    join_handle<T> handle(made);
+    loop_access::start(loop, owner, made);
     return handle;
   } catch (...) {
     loop_access::unreserve_task(loop);
