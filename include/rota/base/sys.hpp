@@ -1,5 +1,6 @@
 // Every system call that rota makes, in one policy. A test build may name another one with
-// -DROTA_SYS_POLICY=type -include header (same static functions); when real it costs nothing.
+// -DROTA_SYS_POLICY=type -include header (same static functions); when real it costs nothing. A policy that derives
+// from real_sys is declared before this header is included, and defined after it.
 // Each function returns the result or a negative errno: errno is read here, never in a coroutine.
 #pragma once
 
@@ -9,6 +10,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -76,6 +78,9 @@ struct real_sys {
   static int fstat(int fd, struct stat* out) noexcept { return static_cast<int>(checked(::fstat(fd, out))); }
 
   // readiness
+  static int poll(pollfd* fds, nfds_t count, int milliseconds) noexcept {
+    return static_cast<int>(checked(::poll(fds, count, milliseconds)));
+  }
   static int epoll_create() noexcept { return static_cast<int>(checked(::epoll_create1(EPOLL_CLOEXEC))); }
   static int epoll_ctl(int ep, int what, int fd, epoll_event* event) noexcept {
     return static_cast<int>(checked(::epoll_ctl(ep, what, fd, event)));

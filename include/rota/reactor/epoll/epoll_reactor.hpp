@@ -58,9 +58,9 @@ class epoll_reactor final : public reactor {
   submitted start(operation& op, descriptor& d) noexcept override {
     const bool reads = op.way() == direction::in;
     bool& maybe_ready = reads ? d.maybe_readable : d.maybe_writable;
-    if (maybe_ready) {
+    if (maybe_ready || op.code == opcode::poll) {
       const progress p = perform(op);
-      if (p == progress::would_block || (p == progress::drained && !d.hung_up)) maybe_ready = false;
+      if (is_exhausted(op, p, d)) maybe_ready = false;
       if (p != progress::would_block) return submitted::completed;
     }
     return watch(op, d, reads);
@@ -93,6 +93,11 @@ class epoll_reactor final : public reactor {
     return result;
   }
 
+  /// A poll proves nothing: it may look for other things than those that are remembered.
+  static bool is_exhausted(const operation& op, progress p, const descriptor& d) noexcept {
+    return op.code != opcode::poll && (p == progress::would_block || (p == progress::drained && !d.hung_up));
+  }
+
   submitted watch(operation& op, descriptor& d, bool reads) noexcept {
     if (d.watched && (reads || d.watched_out)) return submitted::pending;
     epoll_event event{};
@@ -121,6 +126,7 @@ class epoll_reactor final : public reactor {
     if ((event.events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
       d->maybe_readable = true;
       retry(d->reader, *d, done);
+      if (d->writer && d->writer->code == opcode::poll) retry(d->writer, *d, done);  // it may look for both
     }
     if (!d->open) return;
     if ((event.events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) {
@@ -133,7 +139,7 @@ class epoll_reactor final : public reactor {
     if (!op || op->phase == cancelled_phase) return;
     bool& maybe_ready = op->way() == direction::in ? d.maybe_readable : d.maybe_writable;
     const progress p = perform(*op);
-    if (p == progress::would_block || (p == progress::drained && !d.hung_up)) maybe_ready = false;
+    if (is_exhausted(*op, p, d)) maybe_ready = false;
     if (p != progress::would_block) finish(*op, done);
   }
 

@@ -1,8 +1,6 @@
 // Carries an operation out with a non-blocking system call, as far as it goes now.
 #pragma once
 
-#include <poll.h>
-
 #include <cerrno>
 
 #include <rota/base/sys.hpp>
@@ -60,7 +58,8 @@ inline progress perform(operation& op) noexcept {
         break;
       case opcode::poll: {
         pollfd p{op.fd, static_cast<short>(op.size), 0};
-        n = ::poll(&p, 1, 0) < 0 ? -errno : p.revents;
+        n = sys::poll(&p, 1, 0);
+        if (n > 0) n = p.revents;
         if (n == 0) return progress::would_block;
         break;
       }
