@@ -1,0 +1,142 @@
+// Drives a reactor without coroutines: requests that count their completions, and the same case on every backend.
+#pragma once
+
+#include <cstdio>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <rota/reactor/open_reactor.hpp>
+
+#include "support/catch.hpp"
+#include "support/sockets.hpp"
+
+namespace rota_test {
+
+using rota::detail::nanoseconds;
+using rota::detail::opcode;
+using rota::detail::reactor;
+
+/// An operation that notes what happens to it.
+struct request : rota::detail::operation {
+  using operation::operation;
+  request(opcode what, int on, void* data, std::size_t bytes) noexcept : operation(what, on) {
+    buffer = data;
+    size = static_cast<std::uint32_t>(bytes);
+  }
+  request(opcode what, int on, std::string& data) noexcept : request(what, on, data.data(), data.size()) {}
+
+  int completions = 0;
+  bool done() const noexcept { return completions != 0; }
+};
+
+/// `entries` of the ring; 0 stands for epoll.
+struct reactor_kind {
+  const char* name;
+  unsigned entries;
+
+  std::unique_ptr<reactor> make() const {
+    if (entries == 0) return std::make_unique<rota::detail::epoll_reactor>();
+#if ROTA_HAS_LIBURING
+    return std::make_unique<rota::detail::io_uring_reactor>(entries);
+#else
+    throw std::system_error(ENOSYS, std::generic_category());
+#endif
+  }
+};
+
+/// The backends that work here; the small ring meets its limits in ordinary cases.
+inline const std::vector<reactor_kind>& reactor_kinds() {
+  static const std::vector<reactor_kind> kinds = [] {
+    std::vector<reactor_kind> found{{"epoll", 0}};
+    try {
+      for (const reactor_kind ring : {reactor_kind{"io_uring", 1024}, reactor_kind{"io_uring with 16 entries", 16}}) {
+        (void)ring.make();
+        found.push_back(ring);
+      }
+    } catch (const std::system_error& e) {
+      std::fprintf(stderr, "  io_uring is not available here (%s): epoll only\n", e.what());
+    }
+    return found;
+  }();
+  return kinds;
+}
+
+inline nanoseconds now() noexcept { return rota::detail::sys::now(); }
+constexpr nanoseconds milliseconds(int n) { return nanoseconds{n} * 1'000'000; }
+
+/// One wait(); notes what completed.
+inline std::size_t collect(reactor& r, nanoseconds deadline = 0) {
+  rota::detail::completion_list done;
+  r.wait(deadline, done);
+  std::size_t n = 0;
+  while (rota::detail::operation* op = done.pop()) {
+    CHECK_FALSE(op->in_flight);
+    ++static_cast<request*>(op)->completions;
+    ++n;
+  }
+  return n;
+}
+
+inline void submit(reactor& r, request& op) {
+  if (r.submit(op) == reactor::submitted::completed) ++op.completions;
+}
+
+/// Waits until the condition holds; fails the test when that takes suspiciously long.
+template <class Condition>
+void wait_until(reactor& r, Condition condition) {
+  const nanoseconds give_up = now() + milliseconds(5'000);
+  while (!condition()) {
+    REQUIRE(now() < give_up);
+    collect(r, now() + milliseconds(1));  // the condition may depend on more than the reactor
+  }
+}
+inline void wait_for(reactor& r, request& op) {
+  wait_until(r, [&] { return op.done(); });
+}
+/// Submits and waits; the result.
+inline std::int32_t perform(reactor& r, request& op) {
+  submit(r, op);
+  wait_for(r, op);
+  return op.result;
+}
+/// Whatever was going to complete by itself has completed afterwards.
+inline void settle(reactor& r) {
+  for (int i = 0; i != 4; ++i) collect(r);
+}
+
+/// Makes the descriptor known, in the mode that the backend wants.
+inline int adopt(reactor& r, rota::unique_fd fd) {
+  set_nonblocking(fd.get(), r.wants_nonblocking());
+  r.adopt(fd.get());
+  return fd.release();
+}
+
+/// A socket that the reactor works with, and the other end of its connection.
+struct connected {
+  int mine;
+  rota::unique_fd theirs;
+};
+inline connected connect_pair(reactor& r, descriptor_pair pair = make_socket_pair()) {
+  return {adopt(r, std::move(pair.first)), std::move(pair.second)};
+}
+
+/// Runs `test(reactor&)` on each backend. It has to close what it made the reactor adopt.
+template <class F>
+void on_each_backend(F test) {
+  for (const reactor_kind& kind : reactor_kinds()) {
+    INFO("on " << kind.name);
+    const descriptor_balance nothing_left;
+    const std::unique_ptr<reactor> r = kind.make();
+    test(*r);
+    REQUIRE(r->in_flight() == 0);
+    REQUIRE(r->descriptors() == 0);
+    REQUIRE(r->statistics().submitted == r->statistics().completed);
+  }
+}
+
+}  // namespace rota_test
