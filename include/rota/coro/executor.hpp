@@ -3,8 +3,8 @@
 
 #include <coroutine>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
-#include <utility>
 
 #include <rota/base/config.hpp>
 #include <rota/coro/ready_queue.hpp>
@@ -73,6 +73,10 @@ class executor {
     else
       ready_.push(frame);  // only when a coroutine was resumed by hand within another one
   }
+  /// The task's frame is destroyed when the stack has left it.
+  void park_ended(detail::task_state& task) noexcept {
+    park(reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(&task) | ended_tag));
+  }
   /// Too deep for one more nested call?
   [[gnu::always_inline]] bool stack_is_deep() const noexcept {
     return stack_base_ - detail::stack_pointer() > deepest_stack;
@@ -95,11 +99,22 @@ class executor {
   void mark_stack() noexcept { stack_base_ = detail::stack_pointer(); }
   /// Resumes the frame and then whoever was parked, until nobody is.
   void run_frame(void* frame) {
-    do {
+    for (;;) {
       std::coroutine_handle<>::from_address(frame).resume();
-      frame = std::exchange(parked_, nullptr);
-    } while (frame);
+      frame = parked_;
+      if (!frame) [[likely]]
+        return;
+      parked_ = nullptr;
+      if ((reinterpret_cast<std::uintptr_t>(frame) & ended_tag) == 0) continue;
+      destroy_ended(*reinterpret_cast<detail::task_state*>(reinterpret_cast<std::uintptr_t>(frame) & ~ended_tag));
+      return;
+    }
   }
+  // Entries of the ready queue are frames, or tasks with one of these bits set.
+  static constexpr std::uintptr_t first_step_tag = 1;
+  static constexpr std::uintptr_t ended_tag = 2;
+
+  virtual void destroy_ended(detail::task_state& task) noexcept = 0;
 
   detail::ready_queue ready_;
 

@@ -68,14 +68,17 @@ class frame_memory {
     put(cache, frame, class_for(size));
   }
 
-  /// The next frame of this thread gets `bytes` behind it. Ends with take_tail().
-  static void request_tail(std::size_t bytes) noexcept { this_threads_frames.tail_request = bytes; }
-  static frame_tail take_tail() noexcept {
+  /// The next frame of this thread gets `bytes` behind it, until cancel_tail_request().
+  static void request_tail(std::size_t bytes) noexcept {
     frame_cache& cache = this_threads_frames;
-    const frame_tail result = cache.tail;
-    cache.tail_request = 0;
-    cache.tail = {nullptr, nullptr};
-    return result;
+    cache.tail_request = bytes;
+    cache.tail.frame = nullptr;
+  }
+  static void cancel_tail_request() noexcept { this_threads_frames.tail_request = 0; }
+  /// What lies behind `frame`, if it is the one that got the tail; else null.
+  static void* tail_of(void* frame) noexcept {
+    const frame_cache& cache = this_threads_frames;
+    return frame && cache.tail.frame == frame ? cache.tail.tail : nullptr;
   }
   /// Right after the frame, which had a tail, was freed: `size` is the frame's.
   static void had_tail(void* frame, std::size_t size) noexcept {
@@ -109,6 +112,7 @@ class frame_memory {
   }
 
  private:
+  static constexpr std::size_t tail_given = SIZE_MAX;  // in place of a request, until it is cancelled
 
   static constexpr unsigned class_for(std::size_t size) noexcept { return static_cast<unsigned>((size - 1) / granule); }
 
@@ -134,11 +138,16 @@ class frame_memory {
   }
 
   ROTA_NOINLINE static void* allocate_with_tail(frame_cache& cache, std::size_t size) {
+    const bool plain = ROTA_PLAIN_FRAMES || size > largest_frame;
+    if (cache.tail_request == tail_given) {
+      void* frame = plain ? allocate_large(cache, size) : allocate_block(cache, class_for(size));
+      if (cache.tail.frame == frame) cache.tail.frame = nullptr;  // the frame with the tail was freed meanwhile
+      return frame;
+    }
     const std::size_t offset = (size + 15) & ~std::size_t{15};
     const std::size_t total = offset + cache.tail_request;
-    cache.tail_request = 0;
+    cache.tail_request = tail_given;
     // deallocate() will know only `size`. So a small frame with a huge tail gets none: its maker finds another way.
-    const bool plain = ROTA_PLAIN_FRAMES || size > largest_frame;
     if (!plain && total > largest_block) return allocate_block(cache, class_for(size));
     void* frame = plain ? allocate_large(cache, total) : allocate_block(cache, class_for(total));
     cache.tail = {frame, static_cast<char*>(frame) + offset};

@@ -30,24 +30,26 @@ class ready_queue {
   void unreserve() noexcept { --reserved_; }
 
   void push(void* entry) noexcept {
-    ROTA_DEBUG_ASSERT(size() < capacity_);
-    slots_[tail_++ & (capacity_ - 1)] = entry;
+    ROTA_DEBUG_ASSERT(size() <= mask_);
+    slots_[tail_++ & mask_] = entry;
   }
-  void* pop() noexcept { return slots_[head_++ & (capacity_ - 1)]; }
+  void* pop() noexcept { return slots_[head_++ & mask_]; }
 
  private:
   ROTA_NOINLINE void grow() {
-    const std::size_t wider = capacity_ ? capacity_ * 2 : 64;
+    const std::size_t wider = slots_ ? capacity_ * 2 : 64;
     auto** slots = static_cast<void**>(std::malloc(wider * sizeof(void*)));
     if (!slots) throw std::bad_alloc();
-    for (std::size_t i = head_; i != tail_; ++i) slots[i & (wider - 1)] = slots_[i & (capacity_ - 1)];
+    for (std::size_t i = head_; i != tail_; ++i) slots[i & (wider - 1)] = slots_[i & mask_];
     std::free(slots_);
     slots_ = slots;
     capacity_ = wider;
+    mask_ = wider - 1;
   }
 
   void** slots_ = nullptr;
   std::size_t capacity_ = 0;  // a power of two
+  std::size_t mask_ = 0;      // capacity_ - 1
   std::size_t reserved_ = 0;
   std::size_t head_ = 0;  // counts up for ever; masked on use
   std::size_t tail_ = 0;

@@ -43,11 +43,11 @@ class scope_node {
     was_cancelled = 512,  // task: that exception was rota::cancelled
   };
 
-  explicit scope_node(std::uint32_t flags) noexcept : flags_(flags & 0x3ffu), frame_offset_(0) {}
+  explicit scope_node(std::uint32_t flags) noexcept : flags_(static_cast<std::uint16_t>(flags)) {}
   ~scope_node() = default;
 
   bool has(flag f) const noexcept { return (flags_ & f) != 0; }
-  void set(flag f) noexcept { flags_ = (flags_ | f) & 0x3ffu; }
+  void set(flag f) noexcept { flags_ = static_cast<std::uint16_t>(flags_ | f); }
 
   void link(scope_node& parent) noexcept {
     parent_ = &parent;
@@ -72,9 +72,9 @@ class scope_node {
   scope_node* first_ = nullptr;     // children, in the order in which they came
   scope_node* next_ = nullptr;      // the next sibling; null in the last
   scope_node* previous_ = nullptr;  // the sibling before; in the first one the last, so that appending is O(1)
-  std::uint32_t flags_ : 10;
-  std::uint32_t frame_offset_ : 22;  // task: how far its frame lies below this node, in units of 16 bytes
-  std::uint32_t references_ = 0;     // task: handles that keep the finished frame
+  std::uint16_t flags_;
+  std::uint16_t frame_offset_ = 0;  // task: how far its frame lies below this node, in units of 16 bytes
+  std::uint32_t references_ = 0;    // task: handles that keep the finished frame
 };
 
 }  // namespace rota

@@ -33,6 +33,7 @@ class waiting_thread final : public executor {
   }
   void task_failed(task_state&, const std::exception_ptr&) noexcept override {}
   void task_finished(task_state&) noexcept override { finished_ = true; }
+  void destroy_ended(task_state&) noexcept override {}
 
   void run(void* frame) {
     mark_stack();

@@ -43,7 +43,9 @@ struct task_outcome : outcome_base {
   void set_exception() noexcept {
     new (&exception) std::exception_ptr(std::current_exception());
     holds = state::exception;
+    if (how == link::root) destroy_result = &destroy;
   }
+  static void destroy(outcome_base& self) noexcept { static_cast<task_outcome&>(self).~task_outcome(); }
   const std::exception_ptr* error() const noexcept { return holds == state::exception ? &exception : nullptr; }
 
   // By reference: join_handle may be asked again and again.
@@ -72,6 +74,8 @@ struct task_outcome : outcome_base {
 
 template <>
 struct task_outcome<void> : outcome_base {
+  using stored = bool;  // nothing to destroy
+
   task_outcome() noexcept {}
   ~task_outcome() {
     if (holds == state::exception) [[unlikely]]
@@ -83,7 +87,9 @@ struct task_outcome<void> : outcome_base {
   void set_exception() noexcept {
     new (&exception) std::exception_ptr(std::current_exception());
     holds = state::exception;
+    if (how == link::root) destroy_result = &destroy;
   }
+  static void destroy(outcome_base& self) noexcept { static_cast<task_outcome&>(self).~task_outcome(); }
   const std::exception_ptr* error() const noexcept { return holds == state::exception ? &exception : nullptr; }
   void get() const {
     if (holds == state::exception) [[unlikely]]

@@ -69,9 +69,11 @@ struct task_state : scope_node {
   task_extras* extras = nullptr;   // made on demand: name, reason of a cancel
 
   void* frame() noexcept { return reinterpret_cast<char*>(this) - std::size_t{frame_offset_} * 16; }
-  void place_behind(void* root_frame) noexcept {
-    frame_offset_ = static_cast<std::uint32_t>((reinterpret_cast<char*>(this) - static_cast<char*>(root_frame)) / 16) &
-                    0x3fffffu;
+  // False: the frame is too large for the state to find it.
+  bool place_behind(void* root_frame) noexcept {
+    const std::ptrdiff_t offset = (reinterpret_cast<char*>(this) - static_cast<char*>(root_frame)) / 16;
+    frame_offset_ = static_cast<std::uint16_t>(offset);
+    return offset == frame_offset_;
   }
   promise_base& root() noexcept { return promise_of(frame()); }
 

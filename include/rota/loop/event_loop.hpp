@@ -160,6 +160,7 @@ class event_loop final : public executor {
   void cancel_wait(detail::task_state& task) noexcept override;
   void task_failed(detail::task_state& task, const std::exception_ptr& error) noexcept override;
   void task_finished(detail::task_state& task) noexcept override;
+  void destroy_ended(detail::task_state& task) noexcept override;
 
  private:
   friend detail::loop_access;
@@ -184,7 +185,7 @@ class event_loop final : public executor {
     }
   };
 
-  static void report_lost(detail::task_state& task, const std::exception_ptr& error) noexcept {
+  ROTA_COLD static void report_lost(detail::task_state& task, const std::exception_ptr& error) noexcept {
     report("%s ended with an exception that nobody retrieved: %s", detail::describe(task).c_str(),
            detail::describe(error).c_str());
   }
@@ -194,7 +195,7 @@ class event_loop final : public executor {
   void iterate();
   void poll();
   void run_posts(detail::posted* posts);
-  void run_entry(void* entry);
+  void run_task_entry(std::uintptr_t entry);
   void fire(detail::loop_timer& t) noexcept;
 
   options options_;
@@ -203,7 +204,6 @@ class event_loop final : public executor {
   detail::inbox inbox_;
   detail::completion_list done_;
   root_owner root_;
-  detail::task_state* ended_ = nullptr;  // its frame may go once the stack has left it
   void* running_ = nullptr;              // the frame that was resumed
   std::size_t steps_since_poll_ = steps_between_polls;
   unsigned inline_left_ = inline_completions;
@@ -264,7 +264,7 @@ struct loop_access {
     task.link(owner);
     ++owner.children;
     ++loop.tasks_;
-    loop.ready_.push(reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(&task) | 1));
+    loop.ready_.push(reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(&task) | event_loop::first_step_tag));
   }
   static void run_until_finished(event_loop& loop, task_state& task) {
     loop.run_while([&] { return !task.has(task_state::finished) && !loop.stopped_; });
@@ -316,7 +316,17 @@ inline void event_loop::iterate() {
   steps_since_poll_ += batch;
   steps_ += batch;
   ++iterations_;
-  while (batch-- != 0) run_entry(ready_.pop());
+  for (; batch != 0; --batch) {
+    void* entry = ready_.pop();
+    inline_left_ = inline_completions;
+    const auto bits = reinterpret_cast<std::uintptr_t>(entry);
+    if ((bits & (first_step_tag | ended_tag)) == 0) {
+      running_ = entry;
+      run_frame(entry);
+    } else {
+      run_task_entry(bits);
+    }
+  }
 }
 
 inline void event_loop::poll() {
@@ -352,28 +362,25 @@ inline void event_loop::run_posts(detail::posted* posts) {
   }
 }
 
-inline void event_loop::run_entry(void* entry) {
-  inline_left_ = inline_completions;
-  const auto bits = reinterpret_cast<std::uintptr_t>(entry);
-  if ((bits & 1) != 0) {  // the first step of a task
-    auto& task = *reinterpret_cast<detail::task_state*>(bits & ~std::uintptr_t{1});
-    if (task.is_cancelled()) [[unlikely]] {
-      // Cancelled before it began: the body never runs.
-      task.set(detail::task_state::failed);
-      task.set(detail::task_state::was_cancelled);
-      task_finished(task);
-    } else {
-      task.set(detail::task_state::started);
-      entry = running_ = task.frame();
-      run_frame(entry);
-    }
-  } else {
-    running_ = entry;
-    run_frame(entry);
+inline void event_loop::run_task_entry(std::uintptr_t entry) {
+  auto& task = *reinterpret_cast<detail::task_state*>(entry & ~(first_step_tag | ended_tag));
+  if ((entry & ended_tag) != 0) {
+    destroy_ended(task);
+    return;
   }
-  running_ = nullptr;
-  if (ended_) detail::destroy_task(*std::exchange(ended_, nullptr));
+  if (task.is_cancelled()) [[unlikely]] {
+    // Cancelled before it began: the body never runs.
+    task.set(detail::task_state::failed);
+    task.set(detail::task_state::was_cancelled);
+    task_finished(task);
+    return;
+  }
+  task.set(detail::task_state::started);
+  running_ = task.frame();
+  run_frame(running_);
 }
+
+inline void event_loop::destroy_ended(detail::task_state& task) noexcept { detail::destroy_task(task); }
 
 inline void event_loop::fire(detail::loop_timer& t) noexcept {
   if ((t.target & 1) == 0) {
@@ -424,7 +431,7 @@ inline void event_loop::task_finished(detail::task_state& task) noexcept {
     detail::make_ready(frame);
   }
   task.joiners = nullptr;
-  if (task.references_ == 0) ended_ = &task;
+  if (task.references_ == 0) park_ended(task);
   owner.child_ended();
 }
 

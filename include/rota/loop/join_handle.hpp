@@ -167,12 +167,11 @@ class [[nodiscard("a dropped handle leaves the task running; cast to void to say
     if (task_) ++task_->references_;
   }
   void release() noexcept {
-    detail::task_state* task = std::exchange(task_, nullptr);
-    if (!task || --task->references_ != 0 || !task->has(detail::task_state::finished)) return;
+    if (!task_ || --task_->references_ != 0 || !task_->has(detail::task_state::finished)) return;
     using state = detail::task_state;
-    if (task->has(state::failed) && !task->has(state::was_cancelled) && !task->has(state::retrieved))
-      detail::loop_access::report_lost(*task, *detail::outcome_of<T>(*task).error());
-    detail::destroy_task(*task);
+    if (task_->has(state::failed) && !task_->has(state::was_cancelled) && !task_->has(state::retrieved)) [[unlikely]]
+      detail::loop_access::report_lost(*task_, *detail::outcome_of<T>(*task_).error());
+    detail::destroy_task(*task_);
   }
 
   detail::task_state* task_ = nullptr;

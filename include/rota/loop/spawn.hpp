@@ -15,25 +15,28 @@ namespace rota {
 
 namespace detail {
 
-// Calling f copies its by-value parameters into the new frame; nothing else needs to be kept when f has no state
-// and takes no reference. Then the task is one frame.
-template <class Signature>
-inline constexpr bool takes_values = false;
-template <class R, class... P>
-inline constexpr bool takes_values<R (*)(P...)> = (!std::is_reference_v<P> && ...);
-template <class R, class... P>
-inline constexpr bool takes_values<R (*)(P...) noexcept> = (!std::is_reference_v<P> && ...);
-template <class C, class R, class... P>
-inline constexpr bool takes_values<R (C::*)(P...) const> = (!std::is_reference_v<P> && ...);
-template <class C, class R, class... P>
-inline constexpr bool takes_values<R (C::*)(P...) const noexcept> = (!std::is_reference_v<P> && ...);
+// Calling f copies its by-value parameters into the new frame; nothing else needs to be kept when f has no state and
+// takes no reference. Then the task is one frame. A parameter of another type than its argument may refer to it, as a
+// std::string_view made of a std::string does; numbers do not.
+template <class P, class A>
+inline constexpr bool is_copied = std::is_same_v<P, A> || (std::is_arithmetic_v<P> && std::is_arithmetic_v<A>);
+template <class Signature, class... A>
+inline constexpr bool copies_all = false;
+template <class R, class... P, class... A>
+inline constexpr bool copies_all<R (*)(P...), A...> = (is_copied<P, A> && ...);
+template <class R, class... P, class... A>
+inline constexpr bool copies_all<R (*)(P...) noexcept, A...> = (is_copied<P, A> && ...);
+template <class C, class R, class... P, class... A>
+inline constexpr bool copies_all<R (C::*)(P...) const, A...> = (is_copied<P, A> && ...);
+template <class C, class R, class... P, class... A>
+inline constexpr bool copies_all<R (C::*)(P...) const noexcept, A...> = (is_copied<P, A> && ...);
 
-template <class F>
+template <class F, class... Args>
 consteval bool is_self_contained() {
   if constexpr (std::is_pointer_v<F>)
-    return takes_values<F>;
+    return copies_all<F, Args...>;
   else if constexpr (std::is_empty_v<F> && requires { &F::operator(); })
-    return takes_values<decltype(&F::operator())>;
+    return copies_all<decltype(&F::operator()), Args...>;
   else
     return false;
 }
@@ -61,25 +64,27 @@ task_record<T>& prepare_task(executor& runs_on, Make make) {
   static_assert(alignof(task_record<T>) <= 16, "a spawned task's result may be aligned to 16 bytes at most");
   struct request {
     request() noexcept { frame_memory::request_tail(sizeof(task_record<T>)); }
-    ~request() { (void)frame_memory::take_tail(); }
+    ~request() { frame_memory::cancel_tail_request(); }
   };
-  frame_tail room{};
   task<T> made = [&] {
     const request tail;
-    task<T> t = make();
-    room = frame_memory::take_tail();
-    return t;
+    return make();
   }();
-  if (room.frame == nullptr || room.frame != task_access::frame(made)) [[unlikely]] {
-    // make() is no coroutine function, it handed us a task that it had from elsewhere.
+  auto record_behind = [&](void* frame) -> task_record<T>* {
+    void* room = frame_memory::tail_of(frame);
+    if (!room) return nullptr;
+    auto* record = new (room) task_record<T>(runs_on);
+    return record->place_behind(frame) ? record : nullptr;
+  };
+  task_record<T>* record = record_behind(task_access::frame(made));
+  if (!record) [[unlikely]] {
+    // make() is no coroutine function but handed us a task that it had from elsewhere; or the frame is above 1 MiB.
     if (!made.valid()) throw_not_awaitable(false);
     const request tail;
     made = adopt(std::move(made));
-    room = frame_memory::take_tail();
+    record = record_behind(task_access::frame(made));
   }
   const auto frame = task_access::release(made);
-  auto* record = new (room.tail) task_record<T>(runs_on);
-  record->place_behind(frame.address());
   frame.promise().outcome = &record->outcome;
   frame.promise().state = record;
   return *record;
@@ -93,7 +98,7 @@ auto start_task(event_loop& loop, task_owner& owner, F&& f, Args&&... args) {
   loop_access::reserve_task(loop);
   try {
     task_record<T>& made = prepare_task<T>(loop, [&] {
-      if constexpr (is_self_contained<std::decay_t<F>>())
+      if constexpr (is_self_contained<std::decay_t<F>, std::decay_t<Args>...>())
         return std::invoke(std::forward<F>(f), std::forward<Args>(args)...);
       else
         return call_stored<T, std::decay_t<F>, std::decay_t<Args>...>(std::forward<F>(f), std::forward<Args>(args)...);

@@ -29,7 +29,9 @@ class task_owner : public open_scope {
   void detach() noexcept { unlink(); }
 
   void child_ended() noexcept {
-    if (--children < wake_below && waiter) make_ready(std::exchange(waiter, nullptr)->frame);
+    --children;
+    if (waiter && children < wake_below) [[unlikely]]
+      make_ready(std::exchange(waiter, nullptr)->frame);
   }
 
   std::size_t children = 0;

@@ -11,7 +11,8 @@ namespace rota::detail {
 template <class T>
 struct task_record : task_state {
   explicit task_record(executor& runs_on) noexcept : task_state(runs_on) {
-    outcome.destroy_result = [](outcome_base& o) noexcept { static_cast<task_outcome<T>&>(o).~task_outcome(); };
+    outcome.destroy_result =
+        std::is_trivially_destructible_v<typename task_outcome<T>::stored> ? nullptr : &task_outcome<T>::destroy;
   }
   task_outcome<T> outcome;
 };

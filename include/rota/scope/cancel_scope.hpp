@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <new>
 #include <optional>
 #include <source_location>
 #include <string_view>
@@ -80,17 +81,27 @@ class held_body {
 
  public:
   explicit held_body(F&& f) noexcept : f_(f) {}
-  auto& begin(cancel_scope& scope) {
-    return inner_.emplace(awaiter_of(std::invoke(static_cast<F&&>(f_), scope)));
+  held_body(const held_body&) = delete;
+  held_body& operator=(const held_body&) = delete;
+  ~held_body() {
+    if (begun_) inner_.~awaiter();
   }
-  decltype(auto) result() { return inner_->await_resume(); }
+  auto& begin(cancel_scope& scope) {
+    new (&inner_) awaiter(awaiter_of(std::invoke(static_cast<F&&>(f_), scope)));
+    begun_ = true;
+    return inner_;
+  }
+  decltype(auto) result() { return inner_.await_resume(); }
 
   using awaiter = awaiter_of_t<made>;
   using value = await_result_t<made>;
 
  private:
   std::remove_reference_t<F>& f_;  // lives to the end of the full expression
-  std::optional<awaiter> inner_;
+  union {
+    awaiter inner_;  // an awaiter cannot be moved, so no std::optional
+  };
+  bool begun_ = false;
 };
 
 // An empty answer says that the scope was cancelled.
