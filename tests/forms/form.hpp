@@ -15,6 +15,8 @@
 
 #include <rota/coro/task.hpp>
 
+#include "support/by_hand.hpp"
+
 using rota::task;
 
 // Notices a second destruction, use at another address than the constructor's (a bitwise copy), and leaks.
@@ -67,30 +69,10 @@ struct tracked {
   }
 };
 
-// Runs a task step by step, without a loop.
-class by_hand final : public rota::executor {
- public:
-  by_hand() : executor(false) { ready_.reserve(); }
-  void post(rota::detail::posted&) noexcept override {}
-  void cancel_wait(rota::detail::task_state&) noexcept override {}
-  void task_failed(rota::detail::task_state&, const std::exception_ptr&) noexcept override {}
-  void task_finished(rota::detail::task_state&) noexcept override { finished = true; }
+// One form runs at a time, and suspends in one place at a time.
+inline rota_test::manual_awaiter suspension;
+inline void resume_later(std::coroutine_handle<> handle) { suspension.operator co_await().await_suspend(handle); }
 
-  void first_step(std::coroutine_handle<> frame) {
-    mark_stack();
-    run_frame(frame.address());
-  }
-  bool next_step() {
-    if (ready_.empty()) return false;
-    run_frame(ready_.pop());
-    return true;
-  }
-
-  bool finished = false;
-};
-inline void resume_later(std::coroutine_handle<> handle) { rota::detail::make_ready(handle.address()); }
-
-// Suspends, and is resumed by the next step.
 struct suspend_once {
   bool await_ready() noexcept { return false; }
   void await_suspend(std::coroutine_handle<> handle) { resume_later(handle); }
@@ -169,32 +151,15 @@ inline bool all_is_well(const char* name, const char* what, bool right_result) {
   return false;
 }
 
-// A task that this file owns and drives.
-struct driven {
-  explicit driven(task<int> t) : frame(rota::detail::task_access::release(t)) {
-    frame.promise().state = &state;
-    frame.promise().outcome = &outcome;
-  }
-  ~driven() { frame.destroy(); }
-  driven(const driven&) = delete;
-  driven& operator=(const driven&) = delete;
-
-  by_hand executor;
-  rota::detail::task_state state{executor};
-  rota::detail::task_outcome<int> outcome;
-  std::coroutine_handle<task<int>::promise_type> frame;
-};
-
 inline bool run_to_the_end(const char* name, task<int> (*form)()) {
   int result = -1;
   {
-    driven t(form());
-    t.executor.first_step(t.frame);
-    while (t.executor.next_step()) {
-    }
-    if (t.executor.finished) {
+    rota_test::by_hand<int> running(form());
+    running.start();
+    while (suspension.waiting()) running.resume(suspension);
+    if (running.done()) {
       try {
-        result = t.outcome.take();
+        result = running.take();
       } catch (...) {
       }
     }
@@ -205,14 +170,14 @@ inline bool run_to_the_end(const char* name, task<int> (*form)()) {
 // Destroyed before its first step, and at its first, second, ... suspension.
 inline bool destroy_at_every_suspension(const char* name, task<int> (*form)()) {
   for (int stop = -1; stop != 12; ++stop) {
-    bool finished;
+    bool finished = false;
     {
-      driven t(form());
-      if (stop >= 0) t.executor.first_step(t.frame);
-      for (int n = 0; n < stop && t.executor.next_step(); ++n) {
-      }
-      finished = t.executor.finished;
+      rota_test::by_hand<int> running(form());
+      if (stop >= 0) running.start();
+      for (int n = 0; n < stop && suspension.waiting(); ++n) running.resume(suspension);
+      finished = running.done();
     }
+    suspension.take();
     const std::string what = "destroyed at suspension " + std::to_string(stop);
     if (!all_is_well(name, what.c_str(), true)) return false;
     if (finished) return true;
