@@ -431,8 +431,12 @@ inline void event_loop::task_finished(detail::task_state& task) noexcept {
     detail::make_ready(frame);
   }
   task.joiners = nullptr;
-  if (task.references_ == 0) park_ended(task);
   owner.child_ended();
+  if (task.references_ != 0) return;
+  if (task.has(detail::task_state::started))
+    park_ended(task);  // the stack is still in its frame
+  else
+    destroy_ended(task);
 }
 
 template <std::invocable F>
