@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <charconv>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -75,7 +76,7 @@ class address {
     if (host == "localhost") host = "127.0.0.1";
     if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
     char text[INET6_ADDRSTRLEN + 16] = {};
-    if (host.size() >= sizeof text) return false;
+    if (host.size() >= sizeof text || host.find('\0') != host.npos) return false;
     std::memcpy(text, host.data(), host.size());
     if (::inet_pton(AF_INET, text, &storage_.v4.sin_addr) == 1) {
       storage_.v4.sin_family = AF_INET;
@@ -83,11 +84,10 @@ class address {
       return true;
     }
     if (char* zone = std::strchr(text, '%')) {
-      *zone = 0;
-      for (const char* digit = zone + 1; *digit; ++digit) {
-        if (*digit < '0' || *digit > '9') return false;
-        storage_.v6.sin6_scope_id = storage_.v6.sin6_scope_id * 10 + static_cast<std::uint32_t>(*digit - '0');
-      }
+      *zone++ = 0;
+      const char* const end = text + host.size();
+      const auto [rest, error] = std::from_chars(zone, end, storage_.v6.sin6_scope_id);
+      if (error != std::errc() || rest != end) return false;
     }
     if (::inet_pton(AF_INET6, text, &storage_.v6.sin6_addr) != 1) return false;
     storage_.v6.sin6_family = AF_INET6;
