@@ -26,6 +26,7 @@ class asio_loop {
   std::thread thread_{[this] { context_.run(); }};
 };
 
+BENCHMARK(post::backlog<asio_loop>)->Name("post/asio/backlog")->UseRealTime();
 BENCHMARK(post::throughput<asio_loop>)->Name("post/asio/throughput")->UseRealTime();
 BENCHMARK(post::round_trip<asio_loop>)->Name("post/asio/round_trip")->UseRealTime();
 BENCHMARK_MAIN();

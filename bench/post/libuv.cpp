@@ -54,6 +54,7 @@ class uv_loop {
   std::thread thread_;
 };
 
+BENCHMARK(post::backlog<uv_loop>)->Name("post/libuv/backlog")->UseRealTime();
 BENCHMARK(post::throughput<uv_loop>)->Name("post/libuv/throughput")->UseRealTime();
 BENCHMARK(post::round_trip<uv_loop>)->Name("post/libuv/round_trip")->UseRealTime();
 BENCHMARK_MAIN();

@@ -37,6 +37,7 @@ class rota_loop {
   std::thread thread_{[this] { run(); }};
 };
 
+BENCHMARK(post::backlog<rota_loop>)->Name("post/rota/backlog")->UseRealTime();
 BENCHMARK(post::throughput<rota_loop>)->Name("post/rota/throughput")->UseRealTime();
 BENCHMARK(post::round_trip<rota_loop>)->Name("post/rota/round_trip")->UseRealTime();
 BENCHMARK_MAIN();
