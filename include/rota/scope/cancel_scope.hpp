@@ -142,11 +142,16 @@ class [[nodiscard]] scope_awaiter {
     } else if constexpr (std::is_same_v<suspended, bool>) {
       return !inner.await_ready() && suspend_inner(inner, handle, where);
     } else {
-      return inner.await_ready() ? transfer(handle) : std::coroutine_handle<>(suspend_inner(inner, handle, where));
+      if (inner.await_ready()) return std::coroutine_handle<>(handle);
+      return std::coroutine_handle<>(suspend_inner(inner, handle, where));
     }
   }
 
   std::conditional_t<Policy == when_cancelled::give_nothing, maybe<value>, value> await_resume() {
+    const struct closing {
+      scope_awaiter& self;
+      ~closing() { self.leave(); }  // here, not with the awaiter: other awaits may follow in the same full expression
+    } at_exit{*this};
     try {
       if constexpr (!std::is_void_v<value>) {
         return source_.result();
@@ -156,7 +161,7 @@ class [[nodiscard]] scope_awaiter {
         else return;
       }
     } catch (const cancelled& exception) {
-      if (!open_ || !scope_.absorbs(exception)) throw;
+      if (!scope_.absorbs(exception)) throw;
     }
     if constexpr (Policy == when_cancelled::give_nothing)
       return {};
