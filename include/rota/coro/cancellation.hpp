@@ -15,7 +15,7 @@
 namespace rota::detail {
 
 /// What few tasks need, so that every task pays one pointer.
-struct task_extras {
+struct task_extras : task_extras_base {
   cancel_record* record = nullptr;  // why handle.cancel() was called
   std::string name;
 
@@ -23,8 +23,10 @@ struct task_extras {
 };
 
 inline task_extras* extras_of(task_state& task) noexcept {
-  if (!task.extras) task.extras = new (std::nothrow) task_extras;
-  return task.extras;
+  if (task.has_extras()) return task.extras();
+  auto* extras = new (std::nothrow) task_extras;
+  if (extras) task.adopt_extras(extras);
+  return extras;
 }
 
 /// A scope that a task has opened within its own body: with_cancel_scope, timeout, a group.
@@ -64,7 +66,7 @@ struct scope_tree : scope_node {
   }
   static cancel_record* record_of(scope_node& node) noexcept {
     if (!as(node).has(is_task)) return static_cast<open_scope&>(node).record;
-    task_extras* extras = static_cast<task_state&>(node).extras;
+    task_extras* extras = static_cast<task_state&>(node).extras();
     return extras ? extras->record : nullptr;
   }
   static void keep_record(scope_node& node, cancel_record* record) noexcept {

@@ -3,9 +3,10 @@
 
 #include <concepts>
 #include <coroutine>
-#include <source_location>
 #include <type_traits>
 #include <utility>
+
+#include <rota/coro/line_mark.hpp>
 
 namespace rota {
 
@@ -52,7 +53,7 @@ namespace detail {
 /// inner.await_suspend(handle), with the user's source line where the awaiter can take it: for awaiters that wrap
 /// others.
 template <class Awaiter, class Promise>
-auto suspend_inner(Awaiter& inner, std::coroutine_handle<Promise> handle, std::source_location where) {
+auto suspend_inner(Awaiter& inner, std::coroutine_handle<Promise> handle, line_mark where) {
   if constexpr (requires { inner.await_suspend(handle, where); })
     return inner.await_suspend(handle, where);
   else

@@ -37,7 +37,7 @@ inline bool is_cancellation(const std::exception_ptr& error) noexcept {
 /// "task 'importer', last at server.cpp:42"
 inline std::string describe(task_state& task) {
   std::string text = "task";
-  if (task.extras && !task.extras->name.empty()) text += " '" + task.extras->name + "'";
+  if (task.extras() && !task.extras()->name.empty()) text += " '" + task.extras()->name + "'";
   const std::source_location at = task.root().waits_at;
   text += std::string(task.has(task_state::started) ? ", last at " : ", made at ") + at.file_name() + ":" +
           std::to_string(at.line());

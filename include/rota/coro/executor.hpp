@@ -78,9 +78,7 @@ class executor {
     park(reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(&task) | ended_tag));
   }
   /// Too deep for one more nested call?
-  [[gnu::always_inline]] bool stack_is_deep() const noexcept {
-    return stack_base_ - detail::stack_pointer() > deepest_stack;
-  }
+  [[gnu::always_inline]] bool stack_is_deep() const noexcept { return detail::stack_pointer() < stack_limit_; }
 
   /// Asks the operation or timer that the task waits for (detail::wait_kind) to end early.
   virtual void cancel_wait(detail::task_state& task) noexcept = 0;
@@ -96,7 +94,7 @@ class executor {
   ~executor() = default;
 
   /// The stack of this executor begins here.
-  void mark_stack() noexcept { stack_base_ = detail::stack_pointer(); }
+  void mark_stack() noexcept { stack_limit_ = detail::stack_pointer() - deepest_stack; }
   /// Resumes the frame and then whoever was parked, until nobody is.
   void run_frame(void* frame) {
     for (;;) {
@@ -122,7 +120,7 @@ class executor {
   static constexpr std::ptrdiff_t deepest_stack = 64 * 1024;
 
   void* parked_ = nullptr;
-  char* stack_base_ = nullptr;
+  char* stack_limit_ = nullptr;
   bool is_event_loop_;
 };
 

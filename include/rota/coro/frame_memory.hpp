@@ -25,7 +25,7 @@ namespace rota::detail {
 
 struct frame_tail {
   void* frame;  // the frame that got the tail; null if none was allocated
-  void* tail;   // 16-byte aligned
+  void* tail;
 };
 
 // The free blocks of one class, as a stack of addresses: taking one does not touch the block, which may be far away.
@@ -38,6 +38,7 @@ struct frame_stack {
 struct frame_cache {
   frame_stack stacks[slab_store::classes];
   std::size_t tail_request;
+  std::size_t tail_alignment;
   frame_tail tail;
   std::int64_t obtained;  // blocks taken from the slabs or operator new, minus those given back
 };
@@ -69,9 +70,10 @@ class frame_memory {
   }
 
   /// The next frame of this thread gets `bytes` behind it, until cancel_tail_request().
-  static void request_tail(std::size_t bytes) noexcept {
+  static void request_tail(std::size_t bytes, std::size_t alignment) noexcept {
     frame_cache& cache = this_threads_frames;
     cache.tail_request = bytes;
+    cache.tail_alignment = alignment;
     cache.tail.frame = nullptr;
   }
   static void cancel_tail_request() noexcept { this_threads_frames.tail_request = 0; }
@@ -144,7 +146,7 @@ class frame_memory {
       if (cache.tail.frame == frame) cache.tail.frame = nullptr;  // the frame with the tail was freed meanwhile
       return frame;
     }
-    const std::size_t offset = (size + 15) & ~std::size_t{15};
+    const std::size_t offset = (size + cache.tail_alignment - 1) & ~(cache.tail_alignment - 1);
     const std::size_t total = offset + cache.tail_request;
     cache.tail_request = tail_given;
     // deallocate() will know only `size`. So a small frame with a huge tail gets none: its maker finds another way.

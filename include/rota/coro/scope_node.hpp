@@ -73,7 +73,7 @@ class scope_node {
   scope_node* next_ = nullptr;      // the next sibling; null in the last
   scope_node* previous_ = nullptr;  // the sibling before; in the first one the last, so that appending is O(1)
   std::uint16_t flags_;
-  std::uint16_t frame_offset_ = 0;  // task: how far its frame lies below this node, in units of 16 bytes
+  std::uint16_t frame_offset_ = 0;  // task: how far its frame lies below this node, in units of 8 bytes
   std::uint32_t references_ = 0;    // task: handles that keep the finished frame
 };
 

@@ -93,6 +93,7 @@ T sync_wait(task<T> t) {
   frame.promise().state = &state;
   frame.promise().outcome = &outcome;
   thread.run(frame.address());
+  delete state.extras();
   return outcome.take();
 }
 

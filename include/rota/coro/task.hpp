@@ -23,82 +23,60 @@ namespace detail {
 
 /// The outcome of a task<T>.
 template <class T>
-struct task_outcome : outcome_base {
-  // A reference is kept as a pointer.
-  using stored = std::conditional_t<std::is_reference_v<T>, std::remove_reference_t<T>*, T>;
+class task_outcome : public outcome_base {
+ public:
+  // A reference is kept as a pointer; void needs nothing.
+  using stored = std::conditional_t<std::is_reference_v<T>, std::remove_reference_t<T>*,
+                                    std::conditional_t<std::is_void_v<T>, bool, T>>;
 
   task_outcome() noexcept {}
-  ~task_outcome() {
-    if (holds == state::value) value.~stored();
-    if (holds == state::exception) exception.~exception_ptr();
-  }
   task_outcome(const task_outcome&) = delete;
   task_outcome& operator=(const task_outcome&) = delete;
+  ~task_outcome() {
+    if constexpr (!std::is_trivially_destructible_v<stored>) {
+      if (has_value()) value_.~stored();
+    }
+    if (has_exception()) [[unlikely]]
+      exception_.~exception_ptr();
+  }
 
   template <class... Args>
-  void set_value(Args&&... args) {
-    new (static_cast<void*>(&value)) stored(static_cast<Args&&>(args)...);
-    holds = state::value;
+  void emplace(Args&&... args) {
+    new (static_cast<void*>(&value_)) stored(static_cast<Args&&>(args)...);
+    set_state(value);
   }
   void set_exception() noexcept {
-    new (&exception) std::exception_ptr(std::current_exception());
-    holds = state::exception;
-    if (how == link::root) destroy_result = &destroy;
+    new (&exception_) std::exception_ptr(std::current_exception());
+    if (how() == root) set_type(&destroyer);
+    set_state(exception);
   }
-  static void destroy(outcome_base& self) noexcept { static_cast<task_outcome&>(self).~task_outcome(); }
-  const std::exception_ptr* error() const noexcept { return holds == state::exception ? &exception : nullptr; }
+  const std::exception_ptr* error() const noexcept { return has_exception() ? &exception_ : nullptr; }
 
   // By reference: join_handle may be asked again and again.
   std::add_lvalue_reference_t<T> get() {
-    if (holds == state::exception) [[unlikely]]
-      std::rethrow_exception(exception);
+    if (has_exception()) [[unlikely]]
+      std::rethrow_exception(exception_);
     if constexpr (std::is_reference_v<T>)
-      return *value;
-    else
-      return value;
+      return *value_;
+    else if constexpr (!std::is_void_v<T>)
+      return value_;
   }
   T take() {
-    if (holds == state::exception) [[unlikely]]
-      std::rethrow_exception(exception);
+    if (has_exception()) [[unlikely]]
+      std::rethrow_exception(exception_);
     if constexpr (std::is_reference_v<T>)
-      return static_cast<T>(*value);
-    else
-      return std::move(value);
+      return static_cast<T>(*value_);
+    else if constexpr (!std::is_void_v<T>)
+      return std::move(value_);
   }
 
+  static constexpr outcome_type destroyer{
+      [](void* self) noexcept { static_cast<task_outcome*>(self)->~task_outcome(); }};
+
+ private:
   union {
-    stored value;
-    std::exception_ptr exception;
-  };
-};
-
-template <>
-struct task_outcome<void> : outcome_base {
-  using stored = bool;  // nothing to destroy
-
-  task_outcome() noexcept {}
-  ~task_outcome() {
-    if (holds == state::exception) [[unlikely]]
-      exception.~exception_ptr();
-  }
-  task_outcome(const task_outcome&) = delete;
-  task_outcome& operator=(const task_outcome&) = delete;
-
-  void set_exception() noexcept {
-    new (&exception) std::exception_ptr(std::current_exception());
-    holds = state::exception;
-    if (how == link::root) destroy_result = &destroy;
-  }
-  static void destroy(outcome_base& self) noexcept { static_cast<task_outcome&>(self).~task_outcome(); }
-  const std::exception_ptr* error() const noexcept { return holds == state::exception ? &exception : nullptr; }
-  void get() const {
-    if (holds == state::exception) [[unlikely]]
-      std::rethrow_exception(exception);
-  }
-  void take() const { get(); }
-
-  union {
-    std::exception_ptr exception;
+    stored value_;
+    std::exception_ptr exception_;
   };
 };
 
@@ -128,7 +106,7 @@ struct task_promise_base : promise_base {
   task<T> get_return_object() noexcept;
   std::suspend_always initial_suspend() const noexcept { return {}; }
   final_awaiter final_suspend() noexcept {
-    if (outcome->how == outcome_base::link::running) [[likely]]
+    if (outcome->how() == outcome_base::running) [[likely]]
       return final_awaiter(true);
     return final_awaiter(end_later());
   }
@@ -136,7 +114,7 @@ struct task_promise_base : promise_base {
     task_outcome<T>& mine = outcome_of_mine();
     mine.set_exception();
     // An exception that leaves the root of a task has nobody above it: the executor must know.
-    if (mine.how == outcome_base::link::root) state->exec->task_failed(*state, mine.exception);
+    if (mine.how() == outcome_base::root) state->exec->task_failed(*state, *mine.error());
   }
 
  protected:
@@ -144,8 +122,8 @@ struct task_promise_base : promise_base {
 
  private:
   ROTA_NOINLINE bool end_later() noexcept {
-    if (outcome->how == outcome_base::link::root) return false;
-    state->exec->park(outcome->parent);
+    if (outcome->how() == outcome_base::root) return false;
+    state->exec->park(outcome->parent());
     return true;
   }
 };
@@ -158,12 +136,12 @@ struct task_promise final : task_promise_base<T> {
   template <class U = T>
     requires std::constructible_from<T, U> && (!std::is_reference_v<T>)
   void return_value(U&& result) noexcept(std::is_nothrow_constructible_v<T, U>) {
-    this->outcome_of_mine().set_value(std::forward<U>(result));
+    this->outcome_of_mine().emplace(std::forward<U>(result));
   }
   void return_value(T result) noexcept
     requires std::is_reference_v<T>
   {
-    this->outcome_of_mine().set_value(std::addressof(result));
+    this->outcome_of_mine().emplace(std::addressof(result));
   }
 };
 
@@ -171,7 +149,7 @@ template <>
 struct task_promise<void> final : task_promise_base<void> {
   explicit task_promise(std::source_location made_at = std::source_location::current()) noexcept
       : task_promise_base<void>(made_at) {}
-  void return_void() const noexcept { outcome->holds = outcome_base::state::value; }
+  void return_void() const noexcept { outcome->set_state(outcome_base::value); }
 };
 
 // Holds the awaited task's outcome. The task's frame frees itself when the body ends.
@@ -182,38 +160,37 @@ class [[nodiscard]] task_awaiter {
   task_awaiter(const task_awaiter&) = delete;
   task_awaiter& operator=(const task_awaiter&) = delete;
   ~task_awaiter() {
-    if (outcome_.holds == outcome_base::state::none) [[unlikely]]
+    if (!outcome_.is_done()) [[unlikely]]
       child_.destroy();
   }
 
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> parent,
-                     std::source_location where = std::source_location::current()) noexcept {
+                     line_mark where = ROTA_CALLERS_LINE) noexcept {
     static_assert(requires(Promise& p) { static_cast<promise_base&>(p); },
                   "rota::task can be awaited only in a coroutine that returns rota::task");
     promise_base& mine = parent.promise();
-    mine.waits_at = where;
+    mine.waits_at = source_line(where);
     promise_base& its = child_.promise();
-    outcome_.parent = parent.address();
     its.outcome = &outcome_;
     its.state = mine.state;
     if (mine.state->exec->stack_is_deep()) [[unlikely]] {
-      outcome_.how = outcome_base::link::suspended;
+      outcome_.awaited_by(parent.address(), outcome_base::suspended);
       mine.state->exec->park(child_.address());
       return true;
     }
-    outcome_.how = outcome_base::link::running;
+    outcome_.awaited_by(parent.address(), outcome_base::running);
     child_.resume();
-    if (outcome_.holds != outcome_base::state::none) [[likely]]
+    if (outcome_.is_done()) [[likely]]
       return false;
-    outcome_.how = outcome_base::link::suspended;
+    outcome_.set_link(outcome_base::suspended);
     return true;
   }
   T await_resume() { return outcome_.take(); }
 
  private:
-  std::coroutine_handle<task_promise<T>> child_;  // the frame is gone once outcome_ holds something
+  std::coroutine_handle<task_promise<T>> child_;  // the frame is gone once outcome_ is done
   task_outcome<T> outcome_;
 };
 

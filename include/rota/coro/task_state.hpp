@@ -7,34 +7,57 @@
 #include <source_location>
 
 #include <rota/base/report.hpp>
+#include <rota/coro/line_mark.hpp>
 #include <rota/coro/executor.hpp>
 #include <rota/coro/scope_node.hpp>
 
 namespace rota::detail {
 
 struct task_state;
+struct custom_wait;
+
+/// What few tasks need, so that the others do not pay for it; the rest is in coro/cancellation.hpp.
+struct task_extras_base {
+  custom_wait* joiners = nullptr;
+};
 struct task_extras;
 
-/// Where a task leaves its outcome: in the awaiter of its parent, or behind the frame of a spawned task's root.
-struct alignas(8) outcome_base {
-  enum class state : unsigned char { none, value, exception };
-  enum class link : unsigned char {
-    root,       // a task of its own: `parent` is null, destroy_result may be set
-    running,    // awaited: the parent is still inside its await_suspend
-    suspended,  // awaited: the parent has suspended
-  };
+/// How a task's outcome is destroyed when the task was never awaited by a parent; aligned, so that its address has
+/// room for the flags of outcome_base.
+struct alignas(16) outcome_type {
+  void (*destroy)(void* outcome) noexcept;
+};
 
-  union {
-    void* parent = nullptr;                              // the awaiting frame
-    void (*destroy_result)(outcome_base&) noexcept;      // root
+/// Where a task leaves its outcome: in the awaiter of its parent, or behind the frame of a spawned task's root.
+/// One word: who gets the outcome, and in its low bits how far things are.
+class outcome_base {
+ public:
+  enum link : std::uintptr_t {
+    root = 0,       // a task of its own; the address is its outcome_type or null
+    running = 1,    // awaited, and the parent is still inside its await_suspend; the address is the parent's frame
+    suspended = 2,  // awaited, and the parent has suspended
   };
-  state holds = state::none;
-  link how = link::root;
+  enum state : std::uintptr_t { none = 0, value = 4, exception = 8 };
+
+  void awaited_by(void* frame, link how) noexcept { word_ = reinterpret_cast<std::uintptr_t>(frame) | how; }
+  void set_link(link how) noexcept { word_ = (word_ & ~std::uintptr_t{3}) | how; }
+  void set_type(const outcome_type* type) noexcept { word_ = reinterpret_cast<std::uintptr_t>(type) | root; }
+  void set_state(state s) noexcept { word_ |= s; }
+
+  link how() const noexcept { return static_cast<link>(word_ & 3); }
+  bool is_done() const noexcept { return (word_ & (value | exception)) != 0; }
+  bool has_value() const noexcept { return (word_ & value) != 0; }
+  bool has_exception() const noexcept { return (word_ & exception) != 0; }
+  void* parent() const noexcept { return reinterpret_cast<void*>(word_ & ~std::uintptr_t{15}); }
+  const outcome_type* type() const noexcept { return static_cast<const outcome_type*>(parent()); }
+
+ private:
+  std::uintptr_t word_ = 0;
 };
 
 /// The first member of every promise of rota, at a fixed place (16 bytes after the frame's address), so that a
-/// debugger can walk a chain of awaits without debug information: outcome, first word, is the parent's frame
-/// (rule R9).
+/// debugger can walk a chain of awaits without debug information: the outcome's first word, without its low 4 bits,
+/// is the parent's frame (rule R9).
 struct promise_base {
   outcome_base* outcome;          // set when the task is started, like
   task_state* state;              // this
@@ -65,13 +88,27 @@ struct task_state : scope_node {
   executor* exec;
   scope_node* current;        // the innermost open scope of this task
   std::uintptr_t wait = 0;    // address of what it waits for, with its wait_kind in the low bits
-  custom_wait* joiners = nullptr;  // who awaits the outcome (loop/join_handle.hpp)
-  task_extras* extras = nullptr;   // made on demand: name, reason of a cancel
 
-  void* frame() noexcept { return reinterpret_cast<char*>(this) - std::size_t{frame_offset_} * 16; }
+  /// Who awaits the outcome, first come first (loop/join_handle.hpp).
+  custom_wait*& joiners() noexcept {
+    if (has_extras()) [[unlikely]]
+      return reinterpret_cast<task_extras_base*>(joiners_or_extras_ - 1)->joiners;
+    return reinterpret_cast<custom_wait*&>(joiners_or_extras_);
+  }
+  bool has_extras() const noexcept { return (joiners_or_extras_ & 1) != 0; }
+  /// Null for most tasks.
+  task_extras* extras() const noexcept {
+    return has_extras() ? reinterpret_cast<task_extras*>(joiners_or_extras_ - 1) : nullptr;
+  }
+  void adopt_extras(task_extras_base* extras) noexcept {
+    extras->joiners = joiners();
+    joiners_or_extras_ = reinterpret_cast<std::uintptr_t>(extras) + 1;
+  }
+
+  void* frame() noexcept { return reinterpret_cast<char*>(this) - std::size_t{frame_offset_} * 8; }
   // False: the frame is too large for the state to find it.
   bool place_behind(void* root_frame) noexcept {
-    const std::ptrdiff_t offset = (reinterpret_cast<char*>(this) - static_cast<char*>(root_frame)) / 16;
+    const std::ptrdiff_t offset = (reinterpret_cast<char*>(this) - static_cast<char*>(root_frame)) / 8;
     frame_offset_ = static_cast<std::uint16_t>(offset);
     return offset == frame_offset_;
   }
@@ -96,6 +133,10 @@ struct task_state : scope_node {
   using scope_node::started;
   using scope_node::unlink;
   using scope_node::was_cancelled;
+
+ private:
+  // The list of joiners; or the extras, which then hold it, with bit 0 set. A sleeping task fits three cache lines so.
+  std::uintptr_t joiners_or_extras_ = 0;
 };
 
 /// What the task waited for has happened: it goes to its executor's ready queue.
@@ -107,12 +148,12 @@ inline void make_ready(void* frame) noexcept {
 
 /// Every awaiter of rota that suspends begins here: notes the line, refuses coroutines that are not rota's.
 template <class Promise>
-task_state& suspend_at(std::coroutine_handle<Promise> handle, std::source_location where) noexcept {
+task_state& suspend_at(std::coroutine_handle<Promise> handle, line_mark where) noexcept {
   static_assert(requires(Promise& p) { static_cast<promise_base&>(p); },
                 "this can be awaited only in a coroutine that returns rota::task");
   static_assert(alignof(Promise) <= promise_offset, "a promise that is aligned to more than 16 bytes is not supported");
   promise_base& promise = handle.promise();
-  promise.waits_at = where;
+  promise.waits_at = source_line(where);
   return *promise.state;
 }
 

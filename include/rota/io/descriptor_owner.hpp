@@ -20,7 +20,7 @@ class [[nodiscard]] close_awaiter {
   bool await_ready() const noexcept { return !loop_ || loop_access::kernel(*loop_).close(wait_.fd); }
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> handle,
-                     std::source_location where = std::source_location::current()) {
+                     line_mark where = ROTA_CALLERS_LINE) {
     task_state& task = suspend_at(handle, where);
     wait_.frame = handle.address();
     task.waits_for(static_cast<custom_wait*>(&wait_), wait_kind::custom);

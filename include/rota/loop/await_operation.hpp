@@ -22,7 +22,7 @@ class operation_awaiter {
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle,
-                     std::source_location where = std::source_location::current()) {
+                     line_mark where = ROTA_CALLERS_LINE) {
     return start(suspend_at(handle, where), handle.address());
   }
 

@@ -85,9 +85,9 @@ struct this_thread {
 /// A single-threaded executor with its own reactor. All members are for the thread that made it, except post(),
 /// stop() and backend(). One iteration:
 ///
-///   1. poll     when nothing is ready, or every 64 steps: submit what was requested, wait for completions until
-///               the next timer (not at all when something is ready); completions, then due timers, then posts of
-///               other threads join the ready queue or run;
+///   1. poll     when nothing is ready, or after 64 steps that took 10 us or more: submit what was requested, wait
+///               for completions until the next timer (not at all when something is ready); completions, then due
+///               timers, then posts of other threads join the ready queue or run;
 ///   2. run      exactly the tasks that were ready when the batch began, in order. What they make ready waits for
 ///               the next iteration, so nothing starves (rule R6).
 class event_loop final : public executor {
@@ -166,6 +166,8 @@ class event_loop final : public executor {
   friend detail::loop_access;
 
   static constexpr std::size_t steps_between_polls = 64;
+  static constexpr detail::nanoseconds time_between_polls = 10'000;
+  static constexpr unsigned most_polls_skipped = 16;  // whatever the clock says
   static constexpr unsigned inline_completions = 64;
 
   struct stop_request : detail::posted {
@@ -194,6 +196,8 @@ class event_loop final : public executor {
   void run_while(Condition go_on);
   void iterate();
   void poll();
+  bool poll_is_due();
+  void expire_timers(detail::nanoseconds now);
   void run_posts(detail::posted* posts);
   void run_task_entry(std::uintptr_t entry);
   void fire(detail::loop_timer& t) noexcept;
@@ -206,6 +210,8 @@ class event_loop final : public executor {
   root_owner root_;
   void* running_ = nullptr;              // the frame that was resumed
   std::size_t steps_since_poll_ = steps_between_polls;
+  unsigned polls_skipped_ = 0;
+  detail::nanoseconds last_look_ = 0;  // at the clock, since the last poll
   unsigned inline_left_ = inline_completions;
   bool stopped_ = false;
   std::size_t tasks_ = 0;      // of all owners
@@ -274,9 +280,9 @@ struct loop_access {
 
 // Ends with the frame: the state lies in the same block.
 inline void destroy_task(task_state& task) noexcept {
-  delete std::exchange(task.extras, nullptr);
+  delete task.extras();
   outcome_base& outcome = outcome_of(task);
-  if (outcome.destroy_result) outcome.destroy_result(outcome);
+  if (const outcome_type* type = outcome.type()) type->destroy(&outcome);
   void* frame = task.frame();
   const std::size_t frame_size = static_cast<std::size_t>(reinterpret_cast<char*>(&task) - static_cast<char*>(frame));
   task.~task_state();
@@ -311,7 +317,7 @@ void event_loop::run_while(Condition go_on) {
 }
 
 inline void event_loop::iterate() {
-  if (ready_.empty() || steps_since_poll_ >= steps_between_polls) poll();
+  if (ready_.empty() || (steps_since_poll_ >= steps_between_polls && poll_is_due())) poll();
   std::size_t batch = ready_.size();
   steps_since_poll_ += batch;
   steps_ += batch;
@@ -329,8 +335,25 @@ inline void event_loop::iterate() {
   }
 }
 
+// The loop is busy and has run 64 short steps: asking the kernel each time would cost more than they did.
+ROTA_NOINLINE inline bool event_loop::poll_is_due() {
+  if (!inbox_.empty()) return true;
+  const detail::nanoseconds now = reactor_->now();
+  const bool first_look = std::exchange(last_look_, last_look_ ? last_look_ : now) == 0;
+  if (!first_look && (now - last_look_ >= time_between_polls || ++polls_skipped_ == most_polls_skipped)) return true;
+  steps_since_poll_ = 0;
+  expire_timers(now);
+  return false;
+}
+
+inline void event_loop::expire_timers(detail::nanoseconds now) {
+  timers_.expire(now, [this](detail::timer& t) { fire(static_cast<detail::loop_timer&>(t)); });
+}
+
 inline void event_loop::poll() {
   steps_since_poll_ = 0;
+  polls_skipped_ = 0;
+  last_look_ = 0;
   const bool wait = ready_.empty() && inbox_.fall_asleep();
   detail::posted* posts = nullptr;
   try {
@@ -349,8 +372,7 @@ inline void event_loop::poll() {
       link = &waiter.next;
     }
   }
-  if (timers_.size() != 0)
-    timers_.expire(reactor_->now(), [this](detail::timer& t) { fire(static_cast<detail::loop_timer&>(t)); });
+  if (timers_.size() != 0) expire_timers(reactor_->now());
   if (posts) run_posts(posts);
 }
 
@@ -425,12 +447,11 @@ inline void event_loop::task_finished(detail::task_state& task) noexcept {
   task.unlink();
   --tasks_;
   ready_.unreserve();
-  for (detail::custom_wait* joiner = task.joiners; joiner;) {
+  for (detail::custom_wait* joiner = std::exchange(task.joiners(), nullptr); joiner;) {
     void* frame = joiner->frame;
     joiner = joiner->next;
     detail::make_ready(frame);
   }
-  task.joiners = nullptr;
   owner.child_ended();
   if (task.references_ != 0) return;
   if (task.has(detail::task_state::started))

@@ -33,12 +33,12 @@ struct join_wait : custom_wait {
       return false;
     }
     frame = its_frame;
-    custom_wait** end = &joined.joiners;  // first come, first resumed
+    custom_wait** end = &joined.joiners();  // first come, first resumed
     while (*end) end = &(*end)->next;
     *end = this;
     cancel = [](custom_wait& self) noexcept {
       auto& wait = static_cast<join_wait&>(self);
-      custom_wait** link = &wait.joined.joiners;
+      custom_wait** link = &wait.joined.joiners();
       while (*link != &wait) link = &(*link)->next;
       *link = wait.next;
       wait.withdrawn = true;
@@ -62,7 +62,7 @@ class [[nodiscard]] join_awaiter {
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle,
-                     std::source_location where = std::source_location::current()) {
+                     line_mark where = ROTA_CALLERS_LINE) {
     return wait_.suspend(suspend_at(handle, where), handle.address());
   }
   decltype(auto) await_resume() {
@@ -137,7 +137,7 @@ class [[nodiscard("a dropped handle leaves the task running; cast to void to say
 
   /// For reports and debuggers. Empty until set.
   std::string_view name() const noexcept {
-    return task_ && task_->extras ? std::string_view(task_->extras->name) : std::string_view();
+    return task_ && task_->extras() ? std::string_view(task_->extras()->name) : std::string_view();
   }
   join_handle& set_name(std::string name) {
     if (detail::task_extras* extras = detail::extras_of(*task_)) extras->name = std::move(name);

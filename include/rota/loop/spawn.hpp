@@ -63,7 +63,7 @@ template <class T, class Make>
 task_record<T>& prepare_task(executor& runs_on, Make make) {
   static_assert(alignof(task_record<T>) <= 16, "a spawned task's result may be aligned to 16 bytes at most");
   struct request {
-    request() noexcept { frame_memory::request_tail(sizeof(task_record<T>)); }
+    request() noexcept { frame_memory::request_tail(sizeof(task_record<T>), alignof(task_record<T>)); }
     ~request() { frame_memory::cancel_tail_request(); }
   };
   task<T> made = [&] {
@@ -78,7 +78,7 @@ task_record<T>& prepare_task(executor& runs_on, Make make) {
   };
   task_record<T>* record = record_behind(task_access::frame(made));
   if (!record) [[unlikely]] {
-    // make() is no coroutine function but handed us a task that it had from elsewhere; or the frame is above 1 MiB.
+    // make() is no coroutine function but handed us a task that it had from elsewhere; or the frame is above 512 KiB.
     if (!made.valid()) throw_not_awaitable(false);
     const request tail;
     made = adopt(std::move(made));

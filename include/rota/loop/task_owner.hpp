@@ -50,7 +50,7 @@ class [[nodiscard]] children_awaiter {
   bool await_ready() const noexcept { return owner_.children < limit_; }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle,
-                     std::source_location where = std::source_location::current()) {
+                     line_mark where = ROTA_CALLERS_LINE) {
     task_ = &suspend_at(handle, where);
     if (cancellable_ && task_->is_cancelled()) {
       withdrawn_ = true;
@@ -94,7 +94,7 @@ class [[nodiscard]] this_state_awaiter {
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle,
-                     std::source_location where = std::source_location::current()) {
+                     line_mark where = ROTA_CALLERS_LINE) {
     task_ = &suspend_at(handle, where);
     return false;
   }

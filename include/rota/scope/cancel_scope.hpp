@@ -131,7 +131,7 @@ class [[nodiscard]] scope_awaiter {
   // A bool where the inner awaiter has no frame to go to: then nothing can pile up on the stack (rule R5).
   template <class Promise>
   auto await_suspend(std::coroutine_handle<Promise> handle,
-                     std::source_location where = std::source_location::current()) {
+                     line_mark where = ROTA_CALLERS_LINE) {
     enter(suspend_at(handle, where));
     inner_awaiter& inner = source_.begin(scope_);
     using suspended = decltype(suspend_inner(inner, handle, where));
