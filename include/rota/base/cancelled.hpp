@@ -66,8 +66,7 @@ class cancelled final {
       : task_(other.task_), record_(detail::cancel_record::share(other.record_)) {}
   cancelled& operator=(const cancelled& other) noexcept {
     task_ = other.task_;
-    detail::cancel_record::release(
-        std::exchange(record_, detail::cancel_record::share(other.record_)));
+    detail::cancel_record::release(std::exchange(record_, detail::cancel_record::share(other.record_)));
     return *this;
   }
   ~cancelled() { detail::cancel_record::release(record_); }

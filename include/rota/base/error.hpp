@@ -15,14 +15,14 @@ namespace rota {
 
 /// Errors that the kernel has no number for. Everything else that leaves rota is errno in std::generic_category().
 enum class errc {
-  busy = 1,           ///< a second reader or a second writer on one descriptor
-  closed,             ///< the object was closed by its own program while, or before, the operation ran
-  timed_out,          ///< a rota::timeout expired
-  end_of_stream,      ///< the peer ended the stream before the operation had what it needed
-  not_supported,      ///< this backend cannot do the operation; the text of the exception says what can
-  name_not_numeric,   ///< a host name where an address was needed
-  task_cancelled,     ///< the task that was joined ended as cancelled
-  loop_stopped,       ///< stop() ended the run before its task had ended
+  busy = 1,          ///< a second reader or a second writer on one descriptor
+  closed,            ///< the object was closed by its own program while, or before, the operation ran
+  timed_out,         ///< a rota::timeout expired
+  end_of_stream,     ///< the peer ended the stream before the operation had what it needed
+  not_supported,     ///< this backend cannot do the operation; the text of the exception says what can
+  name_not_numeric,  ///< a host name where an address was needed
+  task_cancelled,    ///< the task that was joined ended as cancelled
+  loop_stopped,      ///< stop() ended the run before its task had ended
 };
 
 namespace detail {

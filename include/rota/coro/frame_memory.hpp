@@ -30,8 +30,8 @@ struct frame_tail {
 
 // The free blocks of one class, as a stack of addresses: taking one does not touch the block, which may be far away.
 struct frame_stack {
-  void** top;    // one past the block that is taken next
-  void** base;   // null until the thread first needs the class
+  void** top;   // one past the block that is taken next
+  void** base;  // null until the thread first needs the class
   void** limit;
 };
 

@@ -31,15 +31,15 @@ class scope_node {
 
  protected:
   enum flag : std::uint32_t {
-    requested = 1,   // cancel() was called on this node
-    effective = 2,   // this node or an enclosing one is cancelled, and no shield lies between
-    shielded = 4,    // the cancellation of enclosing scopes stops here
-    is_task = 8,     // the node is a detail::task_state
-    is_owner = 16,   // the node is a detail::task_owner: its children report their end to it
-    started = 32,    // task: its first step has run
-    finished = 64,   // task: its body has ended
-    retrieved = 128, // task: somebody has seen its outcome
-    failed = 256,    // task: it ended with an exception
+    requested = 1,        // cancel() was called on this node
+    effective = 2,        // this node or an enclosing one is cancelled, and no shield lies between
+    shielded = 4,         // the cancellation of enclosing scopes stops here
+    is_task = 8,          // the node is a detail::task_state
+    is_owner = 16,        // the node is a detail::task_owner: its children report their end to it
+    started = 32,         // task: its first step has run
+    finished = 64,        // task: its body has ended
+    retrieved = 128,      // task: somebody has seen its outcome
+    failed = 256,         // task: it ended with an exception
     was_cancelled = 512,  // task: that exception was rota::cancelled
   };
 

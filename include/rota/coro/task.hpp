@@ -166,10 +166,10 @@ class [[nodiscard]] task_awaiter {
 
   bool await_ready() const noexcept { return false; }
   template <class Promise>
-  bool await_suspend(std::coroutine_handle<Promise> parent,
-                     line_mark where = ROTA_CALLERS_LINE) noexcept {
-    static_assert(requires(Promise& p) { static_cast<promise_base&>(p); },
-                  "rota::task can be awaited only in a coroutine that returns rota::task");
+  bool await_suspend(std::coroutine_handle<Promise> parent, line_mark where = ROTA_CALLERS_LINE) noexcept {
+    static_assert(
+        requires(Promise& p) { static_cast<promise_base&>(p); },
+        "rota::task can be awaited only in a coroutine that returns rota::task");
     promise_base& mine = parent.promise();
     mine.waits_at = source_line(where);
     promise_base& its = child_.promise();
@@ -252,8 +252,7 @@ class [[nodiscard("a task does nothing until it is awaited or run")]] task {
   std::coroutine_handle<promise_type> release() {
     if (!valid()) [[unlikely]]
       detail::throw_not_awaitable(frame_ != nullptr);
-    return std::coroutine_handle<promise_type>::from_address(
-        std::exchange(frame_, reinterpret_cast<void*>(awaited)));
+    return std::coroutine_handle<promise_type>::from_address(std::exchange(frame_, reinterpret_cast<void*>(awaited)));
   }
   void drop() noexcept {
     if (!valid()) return;

@@ -7,8 +7,8 @@
 #include <source_location>
 
 #include <rota/base/report.hpp>
-#include <rota/coro/line_mark.hpp>
 #include <rota/coro/executor.hpp>
+#include <rota/coro/line_mark.hpp>
 #include <rota/coro/scope_node.hpp>
 
 namespace rota::detail {
@@ -86,8 +86,8 @@ struct task_state : scope_node {
   explicit task_state(executor& runs_on) noexcept : scope_node(is_task), exec(&runs_on), current(this) {}
 
   executor* exec;
-  scope_node* current;        // the innermost open scope of this task
-  std::uintptr_t wait = 0;    // address of what it waits for, with its wait_kind in the low bits
+  scope_node* current;      // the innermost open scope of this task
+  std::uintptr_t wait = 0;  // address of what it waits for, with its wait_kind in the low bits
 
   /// Who awaits the outcome, first come first (loop/join_handle.hpp).
   custom_wait*& joiners() noexcept {
@@ -149,8 +149,9 @@ inline void make_ready(void* frame) noexcept {
 /// Every awaiter of rota that suspends begins here: notes the line, refuses coroutines that are not rota's.
 template <class Promise>
 task_state& suspend_at(std::coroutine_handle<Promise> handle, line_mark where) noexcept {
-  static_assert(requires(Promise& p) { static_cast<promise_base&>(p); },
-                "this can be awaited only in a coroutine that returns rota::task");
+  static_assert(
+      requires(Promise& p) { static_cast<promise_base&>(p); },
+      "this can be awaited only in a coroutine that returns rota::task");
   static_assert(alignof(Promise) <= promise_offset, "a promise that is aligned to more than 16 bytes is not supported");
   promise_base& promise = handle.promise();
   promise.waits_at = source_line(where);

@@ -19,8 +19,7 @@ class [[nodiscard]] close_awaiter {
 
   bool await_ready() const noexcept { return !loop_ || loop_access::kernel(*loop_).close(wait_.fd); }
   template <class Promise>
-  void await_suspend(std::coroutine_handle<Promise> handle,
-                     line_mark where = ROTA_CALLERS_LINE) {
+  void await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
     task_state& task = suspend_at(handle, where);
     wait_.frame = handle.address();
     task.waits_for(static_cast<custom_wait*>(&wait_), wait_kind::custom);
@@ -59,9 +58,7 @@ class descriptor_owner {
   event_loop* loop() const noexcept { return loop_; }
   int get() const noexcept { return fd_; }
 
-  close_awaiter close() noexcept {
-    return close_awaiter(std::exchange(loop_, nullptr), std::exchange(fd_, -1));
-  }
+  close_awaiter close() noexcept { return close_awaiter(std::exchange(loop_, nullptr), std::exchange(fd_, -1)); }
 
  private:
   void drop() noexcept {

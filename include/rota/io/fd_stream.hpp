@@ -22,7 +22,7 @@ class fd_stream {
   static fd_stream adopt(unique_fd fd) {
     event_loop& loop = detail::loop_access::current();
     if (detail::loop_access::kernel(loop).wants_nonblocking()) {
-      struct stat info {};
+      struct stat info{};
       detail::sys::fstat(fd.get(), &info);
       if (S_ISREG(info.st_mode) || S_ISDIR(info.st_mode))
         throw std::system_error(make_error_code(errc::not_supported),

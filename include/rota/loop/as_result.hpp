@@ -24,8 +24,7 @@ class [[nodiscard]] result_awaiter {
 
   bool await_ready() { return inner_.await_ready(); }
   template <class Promise>
-  auto await_suspend(std::coroutine_handle<Promise> handle,
-                     line_mark where = ROTA_CALLERS_LINE) {
+  auto await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
     return suspend_inner(inner_, handle, where);
   }
   result<value> await_resume() {

@@ -21,8 +21,7 @@ class operation_awaiter {
 
   bool await_ready() const noexcept { return false; }
   template <class Promise>
-  bool await_suspend(std::coroutine_handle<Promise> handle,
-                     line_mark where = ROTA_CALLERS_LINE) {
+  bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
     return start(suspend_at(handle, where), handle.address());
   }
 
@@ -66,7 +65,8 @@ class operation_awaiter {
     return true;
   }
   [[noreturn]] ROTA_COLD void wrong_loop() const {
-    if (!loop_) throw_error(make_error_code(errc::closed), "an operation on an object that is closed or was moved from");
+    if (!loop_)
+      throw_error(make_error_code(errc::closed), "an operation on an object that is closed or was moved from");
     throw usage_error(usage_error::kind::wrong_loop,
                       "an I/O object was used by a task of another event loop, or of none");
   }

@@ -96,8 +96,7 @@ class event_loop final : public executor {
 
   /// Throws std::system_error when the wished backend cannot be had, std::invalid_argument for a misspelt
   /// ROTA_BACKEND.
-  explicit event_loop(const options& wishes = options())
-      : event_loop(detail::open_reactor(wishes.backend), wishes) {}
+  explicit event_loop(const options& wishes = options()) : event_loop(detail::open_reactor(wishes.backend), wishes) {}
   /// A loop on a reactor that was made elsewhere: tests, guests.
   explicit event_loop(std::unique_ptr<detail::reactor> reactor, const options& wishes = options())
       : executor(true), options_(wishes), reactor_(std::move(reactor)), timers_(reactor_->now()) {
@@ -183,7 +182,8 @@ class event_loop final : public executor {
   // Owns what nobody else owns.
   struct root_owner final : detail::task_owner {
     void child_failed(detail::task_state& child, const std::exception_ptr& error) noexcept override {
-      if (!child.has(detail::task_state::was_cancelled) && child.references_ == 0) event_loop::report_lost(child, error);
+      if (!child.has(detail::task_state::was_cancelled) && child.references_ == 0)
+        event_loop::report_lost(child, error);
     }
   };
 
@@ -208,14 +208,14 @@ class event_loop final : public executor {
   detail::inbox inbox_;
   detail::completion_list done_;
   root_owner root_;
-  void* running_ = nullptr;              // the frame that was resumed
+  void* running_ = nullptr;  // the frame that was resumed
   std::size_t steps_since_poll_ = steps_between_polls;
   unsigned polls_skipped_ = 0;
   detail::nanoseconds last_look_ = 0;  // at the clock, since the last poll
   unsigned inline_left_ = inline_completions;
   bool stopped_ = false;
-  std::size_t tasks_ = 0;      // of all owners
-  std::exception_ptr error_;   // of a posted function: ends run()
+  std::size_t tasks_ = 0;     // of all owners
+  std::exception_ptr error_;  // of a posted function: ends run()
   stop_request stop_post_;
   detail::custom_wait* closing_ = nullptr;  // who waits until a descriptor has closed
   std::uint64_t steps_ = 0;
@@ -296,8 +296,7 @@ inline void destroy_task(task_state& task) noexcept {
 template <class Condition>
 void event_loop::run_while(Condition go_on) {
   event_loop*& current = detail::this_thread::loop();
-  if (current)
-    throw usage_error(usage_error::kind::loop_already_running, "an event loop already runs on this thread");
+  if (current) throw usage_error(usage_error::kind::loop_already_running, "an event loop already runs on this thread");
   reactor_->check_not_forked();
   struct leave {
     event_loop*& slot;
@@ -416,9 +415,7 @@ inline void event_loop::fire(detail::loop_timer& t) noexcept {
 
 inline void event_loop::cancel_wait(detail::task_state& task) noexcept {
   switch (task.waiting_kind()) {
-    case detail::wait_kind::operation:
-      reactor_->cancel(*static_cast<detail::operation*>(task.waiting_for()));
-      return;
+    case detail::wait_kind::operation: reactor_->cancel(*static_cast<detail::operation*>(task.waiting_for())); return;
     case detail::wait_kind::timer: {
       auto& t = *static_cast<detail::loop_timer*>(task.waiting_for());
       timers_.cancel(t);
@@ -481,7 +478,7 @@ void event_loop::post(F f) {
 }
 
 inline std::size_t event_loop::shutdown() {
-  if (reactor_->forked()) return 0;  // the tasks are the parent's
+  if (reactor_->forked()) return 0;                                               // the tasks are the parent's
   event_loop* const outer = std::exchange(detail::this_thread::loop(), nullptr);  // we may be inside another one
   detail::scope_tree::cancel(root_, cancel_kind::shutdown, "the event loop is shutting down", {});
   detail::open_scope late;  // stands for "the deadline has passed"

@@ -61,8 +61,7 @@ class [[nodiscard]] join_awaiter {
 
   bool await_ready() const noexcept { return false; }
   template <class Promise>
-  bool await_suspend(std::coroutine_handle<Promise> handle,
-                     line_mark where = ROTA_CALLERS_LINE) {
+  bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
     return wait_.suspend(suspend_at(handle, where), handle.address());
   }
   decltype(auto) await_resume() {
@@ -100,9 +99,7 @@ class [[nodiscard("a dropped handle leaves the task running; cast to void to say
   /// Waits until the task has ended. Gives a reference to its result (an lvalue handle may be awaited again and
   /// again) or throws its exception; std::system_error with errc::task_cancelled if it ended as cancelled.
   /// When the waiter is cancelled it stops waiting; the task goes on.
-  detail::join_awaiter<T, false> operator co_await() & {
-    return detail::join_awaiter<T, false>(checked());
-  }
+  detail::join_awaiter<T, false> operator co_await() & { return detail::join_awaiter<T, false>(checked()); }
   /// The same, and moves the result out.
   detail::join_awaiter<T, true> operator co_await() && {
     return detail::join_awaiter<T, true>(join_handle(std::move(checked())));
@@ -110,8 +107,7 @@ class [[nodiscard("a dropped handle leaves the task running; cast to void to say
 
   /// Cancels the task's scope: its next suspension throws rota::cancelled, and every further one. A task that has
   /// not begun never does. Returns false when it has ended, or was cancelled before. `reason` is copied.
-  bool cancel(std::string_view reason = {},
-              std::source_location where = std::source_location::current()) noexcept {
+  bool cancel(std::string_view reason = {}, std::source_location where = std::source_location::current()) noexcept {
     if (!task_ || done() || task_->cancel_requested()) return false;
     detail::scope_tree::cancel(*task_, cancel_kind::requested, reason, where);
     return true;
@@ -160,8 +156,7 @@ class [[nodiscard("a dropped handle leaves the task running; cast to void to say
   void retrieve() {
     if (!done()) throw usage_error(usage_error::kind::invalid_argument, "the task has not ended yet");
     task_->set(detail::task_state::retrieved);
-    if (task_->has(detail::task_state::was_cancelled))
-      throw std::system_error(make_error_code(errc::task_cancelled));
+    if (task_->has(detail::task_state::was_cancelled)) throw std::system_error(make_error_code(errc::task_cancelled));
   }
   void keep() noexcept {
     if (task_) ++task_->references_;

@@ -31,7 +31,7 @@ class interrupt_watch {
     received_.store(0);
     current_.store(&request_);
     for (std::size_t i = 0; i != std::size(signals); ++i) {
-      struct sigaction now {};
+      struct sigaction now{};
       ::sigaction(signals[i], nullptr, &now);
       previous_[i] = now;
       // Somebody who ignores or handles the signal keeps doing so.

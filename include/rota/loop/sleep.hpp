@@ -27,8 +27,7 @@ class [[nodiscard]] sleep_awaiter : loop_timer {
 
   bool await_ready() const noexcept { return false; }
   template <class Promise>
-  bool await_suspend(std::coroutine_handle<Promise> handle,
-                     line_mark where = ROTA_CALLERS_LINE) {
+  bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
     return arm(suspend_at(handle, where), handle.address());
   }
   void await_resume() {
@@ -57,8 +56,7 @@ class [[nodiscard]] yield_awaiter {
   yield_awaiter() noexcept = default;
   bool await_ready() const noexcept { return false; }
   template <class Promise>
-  bool await_suspend(std::coroutine_handle<Promise> handle,
-                     line_mark where = ROTA_CALLERS_LINE) {
+  bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
     task_ = &suspend_at(handle, where);
     if (task_->is_cancelled()) return false;
     task_->exec->resume_later(handle.address());

@@ -1,8 +1,8 @@
 // Who owns spawned tasks: a scope whose children report their end. The loop's root, a server, a group.
 #pragma once
 
-#include <cstddef>
 #include <coroutine>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <source_location>
@@ -49,8 +49,7 @@ class [[nodiscard]] children_awaiter {
 
   bool await_ready() const noexcept { return owner_.children < limit_; }
   template <class Promise>
-  bool await_suspend(std::coroutine_handle<Promise> handle,
-                     line_mark where = ROTA_CALLERS_LINE) {
+  bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
     task_ = &suspend_at(handle, where);
     if (cancellable_ && task_->is_cancelled()) {
       withdrawn_ = true;
@@ -93,8 +92,7 @@ class [[nodiscard]] this_state_awaiter {
   this_state_awaiter() noexcept = default;
   bool await_ready() const noexcept { return false; }
   template <class Promise>
-  bool await_suspend(std::coroutine_handle<Promise> handle,
-                     line_mark where = ROTA_CALLERS_LINE) {
+  bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
     task_ = &suspend_at(handle, where);
     return false;
   }

@@ -50,9 +50,7 @@ class address {
     return text;
   }
   /// "127.0.0.1:80", "[::1]:80".
-  std::string to_string() const {
-    return (is_ipv6() ? "[" + host() + "]" : host()) + ":" + std::to_string(port());
-  }
+  std::string to_string() const { return (is_ipv6() ? "[" + host() + "]" : host()) + ":" + std::to_string(port()); }
 
   friend bool operator==(const address& a, const address& b) noexcept {
     if (a.family() != b.family() || a.port() != b.port()) return false;

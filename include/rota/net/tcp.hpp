@@ -85,9 +85,7 @@ class tcp_stream : public byte_stream {
   /// Small writes leave at once (TCP_NODELAY); on by default for streams made by connect and accept.
   void set_no_delay(bool on) { set_flag(IPPROTO_TCP, TCP_NODELAY, on, "TCP_NODELAY"); }
   void set_keep_alive(bool on) { set_flag(SOL_SOCKET, SO_KEEPALIVE, on, "SO_KEEPALIVE"); }
-  void set_receive_buffer(int bytes) {
-    detail::set_option(native_handle(), SOL_SOCKET, SO_RCVBUF, bytes, "SO_RCVBUF");
-  }
+  void set_receive_buffer(int bytes) { detail::set_option(native_handle(), SOL_SOCKET, SO_RCVBUF, bytes, "SO_RCVBUF"); }
   void set_send_buffer(int bytes) { detail::set_option(native_handle(), SOL_SOCKET, SO_SNDBUF, bytes, "SO_SNDBUF"); }
   /// What close does with unsent data: a zero time resets the connection; a negative one is the system's default.
   void set_linger(std::chrono::seconds time) {
@@ -132,10 +130,10 @@ class [[nodiscard]] accept_awaiter : public operation_awaiter {
 /// How a listener is made.
 struct listen_options {
   listen_options() noexcept {}
-  int backlog = 1024;       ///< connections that wait for accept(); the system caps it
+  int backlog = 1024;         ///< connections that wait for accept(); the system caps it
   bool reuse_address = true;  ///< bind although old connections of the port linger
-  bool reuse_port = false;  ///< several listeners share the port, the kernel spreads connections (SO_REUSEPORT)
-  bool ipv6_only = true;    ///< an IPv6 listener takes no IPv4 connections
+  bool reuse_port = false;    ///< several listeners share the port, the kernel spreads connections (SO_REUSEPORT)
+  bool ipv6_only = true;      ///< an IPv6 listener takes no IPv4 connections
 };
 
 /// A listening TCP socket. Move-only; belongs to the loop on which it was made. The destructor closes it.

@@ -17,15 +17,15 @@ namespace rota::detail {
 
 enum class opcode : std::uint8_t {
   // data: buffer, size
-  read,     // any readable descriptor
-  write,    // any writable descriptor
-  recv,     // sockets
-  send,     // sockets; never raises SIGPIPE
+  read,   // any readable descriptor
+  write,  // any writable descriptor
+  recv,   // sockets
+  send,   // sockets; never raises SIGPIPE
   // data: message
   recvmsg,
   sendmsg,
   // data: address, address_size (in and out)
-  accept,   // result: a new descriptor, close-on-exec
+  accept,  // result: a new descriptor, close-on-exec
   connect,
   // data: size holds the poll(2) events; result: the events that are there
   poll,
@@ -38,9 +38,9 @@ struct operation {
   opcode code;
   bool all = false;  // write, send: go on until everything is written; the result is the whole count
   bool cancel_requested = false;
-  bool closing = false;     // the descriptor is being closed by its owner: the result becomes -EBADF
-  bool in_flight = false;   // the reactor has it
-  std::uint8_t phase = 0;   // the backend's own
+  bool closing = false;          // the descriptor is being closed by its owner: the result becomes -EBADF
+  bool in_flight = false;        // the reactor has it
+  std::uint8_t phase = 0;        // the backend's own
   std::uint16_t generation = 0;  // the backend's own: tells apart two operations at one address
   int fd;
   union {

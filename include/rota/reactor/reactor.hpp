@@ -40,10 +40,10 @@ namespace detail {
 
 /// Counts since the reactor was made.
 struct reactor_statistics {
-  std::uint64_t submitted = 0;   // operations
+  std::uint64_t submitted = 0;  // operations
   std::uint64_t completed = 0;
-  std::uint64_t waits = 0;       // kernel calls that wait or poll
-  std::uint64_t wakeups = 0;     // asked for by wake()
+  std::uint64_t waits = 0;    // kernel calls that wait or poll
+  std::uint64_t wakeups = 0;  // asked for by wake()
 };
 
 class reactor {

@@ -22,7 +22,7 @@ namespace detail {
 enum class when_cancelled : bool;
 template <class Source, when_cancelled Policy>
 class scope_awaiter;
-}
+}  // namespace detail
 
 /// What the body of with_cancel_scope gets. For the task and thread in which the scope is open.
 class cancel_scope : detail::open_scope {
@@ -43,6 +43,7 @@ class cancel_scope : detail::open_scope {
     detail::loop_access::timers(detail::loop_access::loop_of(*host)).arm(alarm_);
   }
   time_point deadline() const noexcept { return detail::to_time_point(alarm_.deadline); }
+
  private:
   template <class Source, detail::when_cancelled Policy>
   friend class detail::scope_awaiter;
@@ -130,8 +131,7 @@ class [[nodiscard]] scope_awaiter {
 
   // A bool where the inner awaiter has no frame to go to: then nothing can pile up on the stack (rule R5).
   template <class Promise>
-  auto await_suspend(std::coroutine_handle<Promise> handle,
-                     line_mark where = ROTA_CALLERS_LINE) {
+  auto await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
     enter(suspend_at(handle, where));
     inner_awaiter& inner = source_.begin(scope_);
     using suspended = decltype(suspend_inner(inner, handle, where));
@@ -157,8 +157,10 @@ class [[nodiscard]] scope_awaiter {
         return source_.result();
       } else {
         source_.result();
-        if constexpr (Policy == when_cancelled::give_nothing) return true;
-        else return;
+        if constexpr (Policy == when_cancelled::give_nothing)
+          return true;
+        else
+          return;
       }
     } catch (const cancelled& exception) {
       if (!scope_.absorbs(exception)) throw;
@@ -192,17 +194,16 @@ class [[nodiscard]] scope_awaiter {
 
 // R10(b): GCC 12.2 destroys an owning closure that is written inside a full expression that awaits twice.
 template <class F>
-inline constexpr bool safe_in_an_await_expression =
-    !ROTA_GCC_MISCOMPILES_COROUTINES || std::is_lvalue_reference_v<F> ||
-    std::is_trivially_destructible_v<std::remove_cvref_t<F>>;
+inline constexpr bool safe_in_an_await_expression = !ROTA_GCC_MISCOMPILES_COROUTINES || std::is_lvalue_reference_v<F> ||
+                                                    std::is_trivially_destructible_v<std::remove_cvref_t<F>>;
 
 }  // namespace detail
 
 // The refusal of R10(b), for every function that takes a callable which is awaited in the same expression.
-#define ROTA_REFUSE_OWNING_CLOSURE(F)                                                                              \
-  static_assert(::rota::detail::safe_in_an_await_expression<F>,                                                    \
-                "this GCC destroys a lambda that owns something twice when it is written inside a co_await "       \
-                "expression: name it first (auto body = [...] ...; co_await with_...(body);) or capture by "       \
+#define ROTA_REFUSE_OWNING_CLOSURE(F)                                                                        \
+  static_assert(::rota::detail::safe_in_an_await_expression<F>,                                              \
+                "this GCC destroys a lambda that owns something twice when it is written inside a co_await " \
+                "expression: name it first (auto body = [...] ...; co_await with_...(body);) or capture by " \
                 "reference; see docs/compilers.md")
 
 /// Opens a scope around `body(scope)`, which returns a task; the body may cancel the scope, hand it to others of this
@@ -213,7 +214,7 @@ template <class F>
 auto with_cancel_scope(F&& body) {
   ROTA_REFUSE_OWNING_CLOSURE(F);
   return detail::scope_awaiter<detail::held_body<F>, detail::when_cancelled::give_nothing>(0, detail::never, true,
-                                                                                          static_cast<F&&>(body));
+                                                                                           static_cast<F&&>(body));
 }
 
 /// Awaits `a` for at most `d`; then cancels it, waits until it has ended, and throws std::system_error with

@@ -146,7 +146,9 @@ class epoll_reactor final : public reactor {
   int wait_for_events(epoll_event* events, nanoseconds deadline) {
     for (;;) {
       int n = 0;
-      const nanoseconds left = deadline == never ? never : deadline <= 0 ? 0 : std::max<nanoseconds>(deadline - now(), 0);
+      const nanoseconds left = deadline == never ? never
+                               : deadline <= 0   ? 0
+                                                 : std::max<nanoseconds>(deadline - now(), 0);
       if (left == 0) {
         n = sys::epoll_wait(epoll_.get(), events, capacity, 0);
       } else if (left == never) {
