@@ -38,6 +38,7 @@ class operation_awaiter {
     if (op_.result >= 0) [[likely]]
       return op_.result;  // rule R2: even if a cancel was asked for meanwhile
     if (op_.result == -ECANCELED && (op_.cancel_requested || not_begun_)) throw_cancelled(task());
+    if (op_.result == -ECHILD) loop_access::kernel(*loop_).check_not_forked();
     throw_error(code_of(-op_.result), what);
   }
 
