@@ -14,7 +14,6 @@
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <source_location>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -158,10 +157,9 @@ class gate {
     explicit awaiter(gate& g) noexcept : owner(g) {}
     bool await_ready() const noexcept { return owner.is_open_; }
     template <class Promise>
-    void await_suspend(std::coroutine_handle<Promise> handle,
-                       std::source_location where = std::source_location::current()) const {
+    void await_suspend(std::coroutine_handle<Promise> handle) const {
       owner.wait_.frame = handle.address();
-      rota::detail::suspend_at(handle, where).waits_for(&owner.wait_, rota::detail::wait_kind::custom);
+      handle.promise().state->waits_for(&owner.wait_, rota::detail::wait_kind::custom);
     }
     void await_resume() const noexcept {}
     gate& owner;
