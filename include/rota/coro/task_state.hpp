@@ -92,17 +92,15 @@ struct task_state : scope_node {
   /// Who awaits the outcome, first come first (loop/join_handle.hpp).
   custom_wait*& joiners() noexcept {
     if (has_extras()) [[unlikely]]
-      return reinterpret_cast<task_extras_base*>(joiners_or_extras_ - 1)->joiners;
-    return reinterpret_cast<custom_wait*&>(joiners_or_extras_);
+      return reinterpret_cast<task_extras_base*>(tagged() - 1)->joiners;
+    return joiners_or_extras_;
   }
-  bool has_extras() const noexcept { return (joiners_or_extras_ & 1) != 0; }
+  bool has_extras() const noexcept { return (tagged() & 1) != 0; }
   /// Null for most tasks.
-  task_extras* extras() const noexcept {
-    return has_extras() ? reinterpret_cast<task_extras*>(joiners_or_extras_ - 1) : nullptr;
-  }
+  task_extras* extras() const noexcept { return has_extras() ? reinterpret_cast<task_extras*>(tagged() - 1) : nullptr; }
   void adopt_extras(task_extras_base* extras) noexcept {
     extras->joiners = joiners();
-    joiners_or_extras_ = reinterpret_cast<std::uintptr_t>(extras) + 1;
+    joiners_or_extras_ = reinterpret_cast<custom_wait*>(reinterpret_cast<std::uintptr_t>(extras) + 1);
   }
 
   void* frame() noexcept { return reinterpret_cast<char*>(this) - std::size_t{frame_offset_} * 8; }
@@ -136,7 +134,9 @@ struct task_state : scope_node {
 
  private:
   // The list of joiners; or the extras, which then hold it, with bit 0 set. A sleeping task fits three cache lines so.
-  std::uintptr_t joiners_or_extras_ = 0;
+  custom_wait* joiners_or_extras_ = nullptr;
+
+  std::uintptr_t tagged() const noexcept { return reinterpret_cast<std::uintptr_t>(joiners_or_extras_); }
 };
 
 /// What the task waited for has happened: it goes to its executor's ready queue.
