@@ -53,6 +53,7 @@ struct open_scope : scope_node {
 
   task_state* host = nullptr;
   cancel_record* record = nullptr;
+  std::source_location deadline_set_at;
 
   using scope_node::is_owner;
   using scope_node::shielded;

@@ -409,8 +409,7 @@ inline void event_loop::fire(detail::loop_timer& t) noexcept {
     return;
   }
   auto& scope = *reinterpret_cast<detail::open_scope*>(t.target & ~std::uintptr_t{1});
-  detail::scope_tree::cancel(scope, cancel_kind::deadline, "the deadline passed",
-                             scope.host ? scope.host->root().waits_at : std::source_location());
+  detail::scope_tree::cancel(scope, cancel_kind::deadline, "the deadline passed", scope.deadline_set_at);
 }
 
 inline void event_loop::cancel_wait(detail::task_state& task) noexcept {

@@ -35,8 +35,9 @@ class cancel_scope : detail::open_scope {
   bool cancel_requested() const noexcept { return scope_node::cancel_requested(); }
 
   /// Cancels the scope when the loop's clock reaches `t`; replaces an earlier deadline. time_point::max(): none.
-  void set_deadline(time_point t) {
+  void set_deadline(time_point t, std::source_location where = std::source_location::current()) {
     disarm();
+    deadline_set_at = where;
     alarm_.deadline = detail::to_nanoseconds(t);
     if (alarm_.deadline == detail::never || !host) return;
     alarm_.target = reinterpret_cast<std::uintptr_t>(static_cast<open_scope*>(this)) | 1;
@@ -129,10 +130,11 @@ class [[nodiscard]] scope_awaiter {
 
   bool await_ready() const noexcept { return false; }
 
-  // A bool where the inner awaiter has no frame to go to: then nothing can pile up on the stack (rule R5).
+  // Whoever the inner awaiter transfers to is parked, so that nothing can pile up on the stack (rule R5).
   template <class Promise>
-  auto await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
-    enter(suspend_at(handle, where));
+  bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
+    task_state& task = suspend_at(handle, where);
+    enter(task, where);
     inner_awaiter& inner = source_.begin(scope_);
     using suspended = decltype(suspend_inner(inner, handle, where));
     if constexpr (std::is_void_v<suspended>) {
@@ -142,8 +144,11 @@ class [[nodiscard]] scope_awaiter {
     } else if constexpr (std::is_same_v<suspended, bool>) {
       return !inner.await_ready() && suspend_inner(inner, handle, where);
     } else {
-      if (inner.await_ready()) return std::coroutine_handle<>(handle);
-      return std::coroutine_handle<>(suspend_inner(inner, handle, where));
+      if (inner.await_ready()) return false;
+      const std::coroutine_handle<> next = suspend_inner(inner, handle, where);
+      if (next == handle) return false;
+      task.exec->park(next.address());
+      return true;
     }
   }
 
@@ -172,12 +177,13 @@ class [[nodiscard]] scope_awaiter {
   }
 
  private:
-  ROTA_NOINLINE void enter(task_state& task) {
+  ROTA_NOINLINE void enter(task_state& task, line_mark where) {
     scope_.enter(task);
     open_ = true;
     if (when_ == never) return;
     event_loop& loop = loop_access::loop_of(task);
-    scope_.set_deadline(to_time_point(is_absolute_ ? when_ : deadline_after(loop_access::now(loop), when_)));
+    scope_.set_deadline(to_time_point(is_absolute_ ? when_ : deadline_after(loop_access::now(loop), when_)),
+                        source_line(where));
   }
   void leave() noexcept {
     open_ = false;
