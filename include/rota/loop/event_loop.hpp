@@ -300,11 +300,12 @@ void event_loop::run_while(Condition go_on) {
   reactor_->check_not_forked();
   struct leave {
     event_loop*& slot;
+    const bool was_forbidden;  // when a loop is destroyed by a task of another one
     ~leave() {
       slot = nullptr;
-      detail::blocking_guard::forbidden() = false;
+      detail::blocking_guard::forbidden() = was_forbidden;
     }
-  } const on_exit{current};
+  } const on_exit{current, detail::blocking_guard::forbidden()};
   current = this;
   detail::blocking_guard::forbidden() = true;
   mark_stack();
@@ -465,7 +466,11 @@ void event_loop::post(F f) {
       try {
         me->f();
       } catch (...) {
-        me->loop.error_ = std::current_exception();
+        if (!me->loop.error_)
+          me->loop.error_ = std::current_exception();
+        else
+          report("a second posted function threw before run() ended: %s",
+                 detail::describe(std::current_exception()).c_str());
       }
     }
     event_loop& loop;
@@ -490,6 +495,7 @@ inline std::size_t event_loop::shutdown() {
       run_while([&] { return (tasks_ != 0 || reactor_->in_flight() != 0) && !late.cancel_requested(); });
       run_posts(inbox_.take());
       done = tasks_ == 0 || late.cancel_requested();
+      if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
     } catch (...) {
       report("an exception during the shutdown of an event loop: %s",
              detail::describe(std::current_exception()).c_str());
