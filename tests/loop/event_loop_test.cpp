@@ -368,7 +368,7 @@ TEST_CASE("posts to a loop that is awake cost no wake-up, and many to one that s
   REQUIRE(wakeups() == 0);
   std::atomic<int> ran{0};
   std::thread other([&] {
-    while (rota::detail::loop_access::kernel(m.loop()).statistics().waits == 0) std::this_thread::yield();
+    m.clock().wait_until_asleep();
     for (int i = 0; i != 100; ++i) m.loop().post([&] { ++ran; });
     m.loop().stop();
   });
@@ -379,8 +379,8 @@ TEST_CASE("posts to a loop that is awake cost no wake-up, and many to one that s
 }
 
 TEST_CASE("a post that posts again runs in the next iteration, and starves no task") {
-  rota::event_loop loop;
   int posts = 0;
+  rota::event_loop loop;
   struct repeat {
     rota::event_loop& loop;
     int& posts;

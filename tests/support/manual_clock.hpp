@@ -22,7 +22,12 @@ class manual_clock final : public rota::detail::reactor {
   void wait(rota::detail::nanoseconds deadline, rota::detail::completion_list&) override {
     ++statistics_.waits;
     std::unique_lock guard(mutex_);
-    if (deadline == rota::detail::never) woken_changed_.wait(guard, [this] { return woken_; });
+    if (deadline == rota::detail::never) {
+      asleep_ = true;
+      changed_.notify_all();
+      changed_.wait(guard, [this] { return woken_; });
+      asleep_ = false;
+    }
     const bool woken = std::exchange(woken_, false);
     if (!woken && deadline > now_) now_ = deadline;
   }
@@ -30,7 +35,13 @@ class manual_clock final : public rota::detail::reactor {
     const std::lock_guard guard(mutex_);
     ++statistics_.wakeups;
     woken_ = true;
-    woken_changed_.notify_one();
+    changed_.notify_all();
+  }
+
+  /// Waits until the loop sleeps without a deadline. Any thread.
+  void wait_until_asleep() {
+    std::unique_lock guard(mutex_);
+    changed_.wait(guard, [this] { return asleep_; });
   }
 
   /// Moves the clock: the time that a step of a task takes.
@@ -46,8 +57,9 @@ class manual_clock final : public rota::detail::reactor {
 
   rota::detail::nanoseconds now_ = start_time;
   std::mutex mutex_;
-  std::condition_variable woken_changed_;
-  bool woken_ = false;  // guarded by mutex_
+  std::condition_variable changed_;
+  bool woken_ = false;  // guarded by mutex_, like asleep_
+  bool asleep_ = false;
 };
 
 /// An event loop on a manual clock.
