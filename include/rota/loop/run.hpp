@@ -82,7 +82,7 @@ namespace detail {
 // Runs `main` on a new loop and takes the loop down; gives the finished task. `during(loop, task)` makes what must
 // live while the loop runs.
 template <class T, class During, class Outcome>
-auto run_program(task<T> main, const event_loop_options& options, During during, Outcome outcome) {
+decltype(auto) run_program(task<T> main, const event_loop_options& options, During during, Outcome outcome) {
   event_loop loop(options);
   if (!main.valid()) throw_not_awaitable(false);
   join_handle<T> handle = start_task(loop, loop_access::root(loop), &adopt<T>, std::move(main));
