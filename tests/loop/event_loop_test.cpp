@@ -505,7 +505,6 @@ TEST_CASE("what is spawned during the destruction is cancelled at once") {
   bool ran = false;
   int cleanups = 0;
   {
-    rota::event_loop loop;
     const auto late = [&]() -> task<> {
       ran = true;
       co_return;
@@ -523,6 +522,7 @@ TEST_CASE("what is spawned during the destruction is cancelled at once") {
       (void)rota::spawn(body);
       co_await rota::yield();
     };
+    rota::event_loop loop;  // goes first: its tasks refer to the lambdas
     loop.run(spawner());
   }
   REQUIRE(cleanups == 1);
