@@ -47,7 +47,9 @@ class [[nodiscard]] connect_awaiter : public operation_awaiter {
     op_.address = to_.data();
     op_.address_size = to_.size();
   }
-  void await_resume() { result_or_throw("connect"); }
+  void await_resume() {
+    if (op_.result < 0) result_or_throw(("connect to " + to_.to_string()).c_str());
+  }
 
  private:
   address to_;
