@@ -283,6 +283,11 @@ struct task_access {
   static void* frame(const task<T>& t) noexcept {
     return t.valid() ? t.frame_ : nullptr;
   }
+  /// Destroys a task that could not be started for a reason that is told elsewhere: no report.
+  template <class T>
+  static void discard(task<T>& t) {
+    if (t.valid()) t.release().destroy();
+  }
 };
 
 template <class T>

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <optional>
 #include <type_traits>
 #include <utility>
 
@@ -83,8 +84,15 @@ namespace detail {
 // live while the loop runs.
 template <class T, class During, class Outcome>
 decltype(auto) run_program(task<T> main, const event_loop_options& options, During during, Outcome outcome) {
-  event_loop loop(options);
   if (!main.valid()) throw_not_awaitable(false);
+  std::optional<event_loop> made;
+  try {
+    made.emplace(options);
+  } catch (...) {
+    task_access::discard(main);
+    throw;
+  }
+  event_loop& loop = *made;
   join_handle<T> handle = start_task(loop, loop_access::root(loop), &adopt<T>, std::move(main));
   {
     [[maybe_unused]] const auto meanwhile = during(loop, handle.task());
