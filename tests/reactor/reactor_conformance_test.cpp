@@ -464,6 +464,29 @@ TEST_CASE("the end of the stream that comes after a short read is seen") {
   });
 }
 
+TEST_CASE("urgent data in the middle of a stream does not hide the bytes behind it") {
+  on_each_backend([](reactor& r) {
+    connected c = connect_pair(r, make_tcp_pair());
+    std::string buffer(64, '.');
+    request first(opcode::recv, c.mine, buffer);
+    submit(r, first);
+    settle(r);
+    write_text(c.theirs.get(), "w");
+    wait_for(r, first);
+    // A read stops short of the urgent byte although there is more.
+    write_text(c.theirs.get(), "abc");
+    REQUIRE(::send(c.theirs.get(), "!", 1, MSG_OOB) == 1);
+    write_text(c.theirs.get(), "def");
+    request before(opcode::recv, c.mine, buffer);
+    CHECK(perform(r, before) == 3);
+    CHECK(buffer.substr(0, 3) == "abc");
+    request behind(opcode::recv, c.mine, buffer);
+    CHECK(perform(r, behind) == 3);
+    CHECK(buffer.substr(0, 3) == "def");
+    r.close(c.mine);
+  });
+}
+
 TEST_CASE("a read and a write wait on one descriptor at the same time") {
   on_each_backend([](reactor& r) {
     connected c = connect_pair(r);

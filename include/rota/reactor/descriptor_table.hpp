@@ -21,7 +21,7 @@ struct descriptor {
   bool watched_out = false;  // with EPOLLOUT
   bool maybe_readable = true;
   bool maybe_writable = true;
-  bool hung_up = false;  // RDHUP, HUP or ERR was seen: a short read is not the end any more
+  bool hung_up = false;  // RDHUP, HUP, ERR or PRI was seen: a short read is not the end any more
 
   operation*& slot(direction way) noexcept { return way == direction::in ? reader : writer; }
 };

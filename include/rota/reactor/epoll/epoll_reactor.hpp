@@ -5,7 +5,8 @@
 // the descriptor's entry, so that a wait costs no system call of its own:
 //   maybe_readable  cleared by EAGAIN and by a short read, set by an edge. After a short read the next read does
 //                   not try: data that arrives later makes an edge. But data and FIN may share one edge; so once
-//                   RDHUP, HUP or ERR was seen, a short read proves nothing and reading goes on to the end.
+//                   RDHUP, HUP or ERR was seen, a short read proves nothing and reading goes on to the end. The
+//                   same holds after PRI: a read stops short of an urgent byte, whatever lies behind it.
 // Stale events: the event carries the descriptor's generation, which changes whenever the number changes hands.
 #pragma once
 
@@ -101,7 +102,7 @@ class epoll_reactor final : public reactor {
   submitted watch(operation& op, descriptor& d, bool reads) noexcept {
     if (d.watched && (reads || d.watched_out)) return submitted::pending;
     epoll_event event{};
-    event.events = EPOLLIN | EPOLLRDHUP | EPOLLET | (reads && !d.watched_out ? 0u : EPOLLOUT);
+    event.events = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET | (reads && !d.watched_out ? 0u : EPOLLOUT);
     event.data.u64 = (std::uint64_t{d.generation} << 32) | static_cast<std::uint32_t>(op.fd);
     const int error = sys::epoll_ctl(epoll_.get(), d.watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, op.fd, &event);
     if (error == -EPERM) {
@@ -122,8 +123,8 @@ class epoll_reactor final : public reactor {
     const int fd = static_cast<int>(event.data.u64 & 0xffffffffu);
     descriptor* d = descriptors_.find(fd);
     if (!d || d->generation != static_cast<std::uint32_t>(event.data.u64 >> 32)) return;
-    if ((event.events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) d->hung_up = true;
-    if ((event.events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
+    if ((event.events & (EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) d->hung_up = true;
+    if ((event.events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
       d->maybe_readable = true;
       retry(d->reader, *d, done);
       if (d->writer && d->writer->code == opcode::poll) retry(d->writer, *d, done);  // it may look for both
