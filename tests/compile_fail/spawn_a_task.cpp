@@ -1,0 +1,6 @@
+// expect: spawn() takes a callable and its arguments, never a task
+#include <rota/loop/spawn.hpp>
+
+rota::task<int> number();
+
+void start() { (void)rota::spawn(number()); }
