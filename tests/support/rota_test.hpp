@@ -136,6 +136,8 @@ class captured_reports {
 
  private:
   static void keep(const char* line) noexcept {
+    // Said once per process, by whichever loop comes first.
+    if (std::string_view(line).starts_with("io_uring is not available")) return;
     const std::lock_guard guard(mutex());
     kept().emplace_back(line);
   }

@@ -1,0 +1,135 @@
+// Memory runs out at each allocation in turn: std::bad_alloc where it can be caught, nothing lost.
+// Frames come from operator new here, so that each of them can fail, too.
+#define ROTA_PLAIN_FRAMES 1
+#include <cstdlib>
+#include <new>
+#include <optional>
+#include <string>
+
+#include "support/rota_test.hpp"
+
+namespace {
+long allocations_left = -1;  // negative: no limit
+
+[[maybe_unused]] void* allocate(std::size_t size, std::size_t alignment) {
+  if (allocations_left >= 0 && allocations_left-- == 0) {
+    allocations_left = -1;
+    throw std::bad_alloc();
+  }
+  void* block = nullptr;
+  if (::posix_memalign(&block, alignment < sizeof(void*) ? sizeof(void*) : alignment, size ? size : 1) != 0)
+    throw std::bad_alloc();
+  return block;
+}
+}  // namespace
+
+// ThreadSanitizer's runtime does not let a program replace them.
+#if !ROTA_TSAN
+void* operator new(std::size_t size) { return allocate(size, alignof(std::max_align_t)); }
+void* operator new(std::size_t size, std::align_val_t alignment) {
+  return allocate(size, static_cast<std::size_t>(alignment));
+}
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  try {
+    return allocate(size, alignof(std::max_align_t));
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
+void operator delete(void* block) noexcept { std::free(block); }
+void operator delete(void* block, std::size_t) noexcept { std::free(block); }
+void operator delete(void* block, std::align_val_t) noexcept { std::free(block); }
+void operator delete(void* block, std::size_t, std::align_val_t) noexcept { std::free(block); }
+void operator delete(void* block, const std::nothrow_t&) noexcept { std::free(block); }
+#endif
+
+namespace {
+
+using namespace std::chrono_literals;
+using rota::task;
+
+struct counted {
+  static inline int alive = 0;
+  counted() { ++alive; }
+  counted(const counted&) { ++alive; }
+  counted(counted&&) noexcept { ++alive; }
+  counted& operator=(const counted&) = delete;
+  ~counted() { --alive; }
+};
+
+task<int> leaf(counted, int n) {
+  co_await rota::yield();
+  co_return n;
+}
+task<int> child(const counted& by_reference, int n) {
+  const counted local(by_reference);
+  const int value = co_await leaf(counted(), n);
+  co_return value;
+}
+task<int> program() {
+  rota::join_handle<int> a = rota::spawn(child, counted(), 1);
+  rota::join_handle<int> b = rota::spawn(leaf, counted(), 2);
+  const int one = co_await a;
+  const int two = co_await rota::timeout(1h, b);
+  const auto body = [](rota::cancel_scope& scope) -> task<int> {
+    scope.cancel("a reason that has to be kept somewhere");
+    co_return co_await leaf(counted(), 4);
+  };
+  const std::optional<int> none = co_await rota::with_cancel_scope(body);
+  co_return one + two + (none ? 100 : 0);
+}
+
+}  // namespace
+
+TEST_CASE("whichever allocation fails, the loop is left as it was and nothing leaks") {
+  if (rota_test::under_tsan) {
+    SKIP("ThreadSanitizer does not let a program replace operator new");
+  }
+  const rota_test::captured_reports reports;
+  rota::event_loop loop;
+  REQUIRE(loop.run(program()) == 3);
+  long failing = 0;
+  int failures = 0;
+  for (bool passed = false; !passed; ++failing) {
+    REQUIRE(failing < 1000);
+    const rota_test::frame_balance nothing_left;
+    try {
+      allocations_left = failing;
+      const int result = loop.run(program());
+      passed = allocations_left >= 0;
+      allocations_left = -1;
+      REQUIRE(result == 3);
+    } catch (const std::bad_alloc&) {
+      allocations_left = -1;
+      ++failures;
+    }
+    // What the failed program had spawned goes on; it needs a few iterations to end.
+    for (int i = 0; i != 10 && loop.statistics().tasks != 0; ++i) {
+      const auto pause = []() -> task<> {
+        for (int n = 0; n != 10; ++n) co_await rota::yield();
+      };
+      loop.run(pause());
+    }
+    INFO("allocation " << failing << " failed");
+    rota_test::require_quiescent(loop);
+    REQUIRE(counted::alive == 0);
+  }
+  INFO(reports.all());
+  REQUIRE(failures >= 6);
+  REQUIRE(loop.run(program()) == 3);
+}
+
+TEST_CASE("a post that finds no memory throws and changes nothing") {
+  if (rota_test::under_tsan) {
+    SKIP("ThreadSanitizer does not let a program replace operator new");
+  }
+  rota::event_loop loop;
+  int ran = 0;
+  allocations_left = 0;
+  REQUIRE_THROWS_AS(loop.post([&] { ++ran; }), std::bad_alloc);
+  allocations_left = -1;
+  loop.post([&] { ++ran; });
+  loop.stop();
+  loop.run();
+  REQUIRE(ran == 1);
+}
