@@ -15,12 +15,25 @@
 
 using namespace rota_test;
 
-TEST_CASE("a wait with a deadline ends at the deadline or after it") {
+namespace {
+
+// The contract lets a wait end early with nothing, and virtual machines make use of it; but it must not spin.
+void wait_until(reactor& r, nanoseconds deadline) {
+  int waits = 0;
+  do {
+    CHECK(collect(r, deadline) == 0);
+    ++waits;
+  } while (now() < deadline);
+  CHECK(waits < 10);
+}
+
+}  // namespace
+
+TEST_CASE("waits with a deadline reach it without spinning") {
   on_each_backend([](reactor& r) {
     for (const nanoseconds length : {nanoseconds{1}, nanoseconds{50'000}, milliseconds(1), milliseconds(3)}) {
       const nanoseconds deadline = now() + length;
-      CHECK(collect(r, deadline) == 0);
-      CHECK(now() >= deadline);
+      wait_until(r, deadline);
     }
   });
 }
@@ -81,9 +94,7 @@ TEST_CASE("a wake-up is used up by one wait") {
     r.wake();
     collect(r, rota::detail::never);
     settle(r);
-    const nanoseconds deadline = now() + milliseconds(1);
-    collect(r, deadline);
-    CHECK(now() >= deadline);
+    wait_until(r, now() + milliseconds(1));
   });
 }
 
