@@ -39,9 +39,10 @@ class io_uring_reactor final : public reactor {
   void wait(nanoseconds deadline, completion_list& done) override {
     check_not_forked();
     retry_postponed();
+    // Without DEFER_TASKRUN completions arrive at any time: what is there already, a wake-up too, must not be waited for.
+    const bool woken = reap(done);
     arm_wake();
-    reap(done);
-    enter(done.empty() ? deadline : 0);
+    enter(done.empty() && !woken && wake_armed_ ? deadline : 0);
     reap(done);
   }
 
@@ -158,7 +159,7 @@ class io_uring_reactor final : public reactor {
   void arm_wake() noexcept {
     if (wake_armed_) return;
     io_uring_sqe* entry = next_entry();
-    if (!entry) return;  // the next round; completions are about to be reaped
+    if (!entry) return;  // the next round: this one does not wait
     io_uring_prep_poll_add(entry, wake_.get(), POLLIN);
     io_uring_sqe_set_data64(entry, wake_key);
     wake_armed_ = true;
@@ -184,7 +185,9 @@ class io_uring_reactor final : public reactor {
       throw std::system_error(-error, std::generic_category(), "io_uring_enter");
   }
 
-  void reap(completion_list& done) noexcept {
+  /// Returns whether somebody called wake().
+  bool reap(completion_list& done) noexcept {
+    bool woken = false;
     while (operation* op = cancelled_.pop()) finish(*op, done);
     io_uring_cqe* completion = nullptr;
     unsigned head = 0;
@@ -194,6 +197,7 @@ class io_uring_reactor final : public reactor {
       const std::uint64_t key = completion->user_data;
       if (key == wake_key) {
         wake_armed_ = false;
+        woken = true;
         std::uint64_t count = 0;
         sys::read(wake_.get(), &count, sizeof count);
       } else if (key != 0) {
@@ -203,6 +207,7 @@ class io_uring_reactor final : public reactor {
       }
     }
     io_uring_cq_advance(&ring_, seen);
+    return woken;
   }
 
   void completed(operation& op, int result, completion_list& done) noexcept {
