@@ -228,6 +228,8 @@ class io_uring_reactor final : public reactor {
       }
       result = -ECANCELED;
     }
+    // The connection died while it was queued: there may be a living one behind it.
+    if (op.code == opcode::accept && (result == -ECONNABORTED || result == -EPROTO)) result = -ECANCELED;
     if (result == -ECANCELED && !op.cancel_requested) {
       start(op, *descriptors_.find(op.fd));  // nobody asked: the kernel gave up with a thread that ended
       return;
