@@ -126,6 +126,27 @@ TEST_CASE("a failing handler ends its own connection only, and on_error gets its
   CHECK(reports.size() == 0);
 }
 
+TEST_CASE("without on_error a peer that has gone is no news") {
+  const captured_reports reports;
+  run([]() -> rota::task<> {
+    tcp_listener listener = tcp_listener::bind(address("127.0.0.1", 0));
+    const address at = listener.local_address();
+    auto server = rota::spawn(serve<decltype(&fail_on_x)>, std::move(listener), &fail_on_x, serve_options());
+    {
+      tcp_stream gone = co_await tcp_stream::connect(at);
+      const std::string answer = co_await ask(gone, "hello");
+      CHECK(answer == "hello");
+      gone.set_linger(std::chrono::seconds(0));  // resets the connection: the handler's read fails
+      co_await gone.close();
+    }
+    const bool right = co_await works(at);
+    CHECK(right);
+    co_await stop(server);
+  });
+  INFO(reports.all());
+  CHECK(reports.size() == 0);
+}
+
 TEST_CASE("without on_error a failing handler is reported") {
   const captured_reports reports;
   run([]() -> rota::task<> {

@@ -30,7 +30,8 @@ struct serve_options {
   duration grace = std::chrono::seconds(5);
   /// How long accepting pauses when the process or the system is out of descriptors or memory.
   duration exhausted_pause = std::chrono::milliseconds(100);
-  /// Called with the exception of a handler; default: a report with its text. Must not throw.
+  /// Called with the exception of a handler; default: a report with its text, but silence when the peer has gone
+  /// (connection_reset, broken_pipe). Must not throw.
   std::function<void(std::exception_ptr)> on_error;
 };
 
@@ -44,11 +45,21 @@ class connection_owner final : public task_owner {
     if (child.has(task_state::was_cancelled)) return;
     if (options_.on_error)
       options_.on_error(error);
-    else
+    else if (!peer_has_gone(error))
       report("a connection's handler (%s) failed: %s", describe(child).c_str(), describe(error).c_str());
   }
 
  private:
+  static bool peer_has_gone(const std::exception_ptr& error) noexcept {
+    try {
+      std::rethrow_exception(error);
+    } catch (const std::system_error& e) {
+      return e.code() == std::errc::connection_reset || e.code() == std::errc::broken_pipe;
+    } catch (...) {
+      return false;
+    }
+  }
+
   const serve_options& options_;
 };
 
