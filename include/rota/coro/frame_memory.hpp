@@ -40,6 +40,7 @@ struct frame_cache {
   std::size_t tail_request;
   std::size_t tail_alignment;
   frame_tail tail;
+  bool closed;            // the thread is ending
   std::int64_t obtained;  // blocks taken from the slabs or operator new, minus those given back
 };
 inline constinit thread_local frame_cache this_threads_frames{};
@@ -121,7 +122,7 @@ class frame_memory {
   static void* allocate_block(frame_cache& cache, unsigned index) {
     frame_stack& stack = cache.stacks[index];
     if (stack.top == stack.base) [[unlikely]]
-      refill(cache, index);
+      return refill(cache, index);
     return *--stack.top;
   }
   static void put(frame_cache& cache, void* block, unsigned index) noexcept {
@@ -157,12 +158,16 @@ class frame_memory {
   }
 
   struct trim_at_thread_exit {
-    ~trim_at_thread_exit() { trim(); }
+    ~trim_at_thread_exit() {
+      trim();
+      this_threads_frames.closed = true;
+    }
   };
 
   // Room for 256 KiB of blocks. False without memory, and once the thread is ending.
-  static bool open_stack(frame_stack& stack, unsigned index) noexcept {
+  static bool open_stack(const frame_cache& cache, frame_stack& stack, unsigned index) noexcept {
     if (stack.base) return true;
+    if (cache.closed) return false;
     static thread_local const trim_at_thread_exit at_exit;
     (void)at_exit;
     const std::size_t capacity = 256 * 1024 / ((index + 1) * granule);
@@ -171,16 +176,20 @@ class frame_memory {
     stack.limit = stack.base ? stack.base + capacity : nullptr;
     return stack.base != nullptr;
   }
-  ROTA_NOINLINE static void refill(frame_cache& cache, unsigned index) {
+  // One block, and a few more for the next calls.
+  ROTA_NOINLINE static void* refill(frame_cache& cache, unsigned index) {
     frame_stack& stack = cache.stacks[index];
-    if (!open_stack(stack, index)) throw std::bad_alloc();
-    const std::size_t taken = frame_slabs.take(index, stack.base, 32);
-    stack.top = stack.base + taken;
+    void* one = nullptr;
+    const bool open = open_stack(cache, stack, index);
+    const std::size_t taken = open ? frame_slabs.take(index, stack.base, 32) : frame_slabs.take(index, &one, 1);
     cache.obtained += static_cast<std::int64_t>(taken);
+    if (!open) return one;
+    stack.top = stack.base + taken - 1;
+    return *stack.top;
   }
   ROTA_NOINLINE static void make_room(frame_cache& cache, void* block, unsigned index) noexcept {
     frame_stack& stack = cache.stacks[index];
-    if (!open_stack(stack, index)) {
+    if (!open_stack(cache, stack, index)) {
       frame_slabs.give(&block, 1);
       --cache.obtained;
       return;

@@ -117,6 +117,7 @@ class event_loop final : public executor {
   T run(task<T> main);
   /// Runs until stop() is called.
   void run() {
+    check_thread();
     run_while([this] { return !std::exchange(stopped_, false); });
   }
   /// Lets the current batch finish, then run() returns. Before run(): the next run() does one iteration.
@@ -126,7 +127,7 @@ class event_loop final : public executor {
   }
 
   /// Cancels every task, runs until all have ended or the deadline has passed; returns how many are left. What is
-  /// spawned meanwhile is cancelled at once. The destructor calls it.
+  /// spawned meanwhile is cancelled at once. The destructor calls it. Throws usage_error inside the loop's own run.
   std::size_t shutdown();
 
   /// Runs `work.run` on the loop's thread, in the next poll. Any thread, and signal handlers; never fails.
@@ -192,6 +193,11 @@ class event_loop final : public executor {
            detail::describe(error).c_str());
   }
 
+  // An io_uring belongs to the thread that made it; with epoll it would go well by chance.
+  void check_thread() const {
+    if (std::this_thread::get_id() != made_on_)
+      throw usage_error(usage_error::kind::wrong_thread, "an event loop runs on the thread that made it");
+  }
   template <class Condition>
   void run_while(Condition go_on);
   void iterate();
@@ -203,6 +209,7 @@ class event_loop final : public executor {
   void fire(detail::loop_timer& t) noexcept;
 
   options options_;
+  const std::thread::id made_on_ = std::this_thread::get_id();
   std::unique_ptr<detail::reactor> reactor_;
   detail::timer_queue timers_;
   detail::inbox inbox_;
@@ -214,6 +221,7 @@ class event_loop final : public executor {
   detail::nanoseconds last_look_ = 0;  // at the clock, since the last poll
   unsigned inline_left_ = inline_completions;
   bool stopped_ = false;
+  detail::nanoseconds shutdown_until_ = 0;  // set by the first shutdown()
   std::size_t tasks_ = 0;     // of all owners
   std::exception_ptr error_;  // of a posted function: ends run()
   stop_request stop_post_;
@@ -482,18 +490,22 @@ void event_loop::post(F f) {
 }
 
 inline std::size_t event_loop::shutdown() {
-  if (reactor_->forked()) return 0;                                               // the tasks are the parent's
+  if (reactor_->forked()) return 0;  // the tasks are the parent's
+  if (current() == this)
+    throw usage_error(usage_error::kind::loop_already_running, "an event loop was shut down from within its own run");
   event_loop* const outer = std::exchange(detail::this_thread::loop(), nullptr);  // we may be inside another one
   detail::scope_tree::cancel(root_, cancel_kind::shutdown, "the event loop is shutting down", {});
   detail::open_scope late;  // stands for "the deadline has passed"
   detail::loop_timer alarm;
-  alarm.deadline = detail::deadline_after(reactor_->now(), detail::saturate(options_.shutdown_deadline));
+  if (shutdown_until_ == 0)
+    shutdown_until_ = detail::deadline_after(reactor_->now(), detail::saturate(options_.shutdown_deadline));
+  alarm.deadline = shutdown_until_;
   alarm.target = reinterpret_cast<std::uintptr_t>(&late) | 1;
   timers_.arm(alarm);
   for (bool done = false; !done;) {
     try {
       run_while([&] { return (tasks_ != 0 || reactor_->in_flight() != 0) && !late.cancel_requested(); });
-      run_posts(inbox_.take());
+      while (detail::posted* posts = inbox_.take()) run_posts(posts);
       done = tasks_ == 0 || late.cancel_requested();
       if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
     } catch (...) {
@@ -509,6 +521,9 @@ inline std::size_t event_loop::shutdown() {
 inline event_loop::~event_loop() {
   if (shutdown() == 0) {
     root_.children = 0;  // a forked child leaves its parent's tasks alone
+    if (reactor_->descriptors() != 0 && !reactor_->forked())
+      detail::trap("an event loop was destroyed before %zu of its streams or listeners, which would refer to it",
+                   reactor_->descriptors());
     return;
   }
   for (detail::task_state* task : detail::scope_tree::tasks_below(root_))

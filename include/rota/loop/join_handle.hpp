@@ -136,7 +136,7 @@ class [[nodiscard("a dropped handle leaves the task running; cast to void to say
     return task_ && task_->extras() ? std::string_view(task_->extras()->name) : std::string_view();
   }
   join_handle& set_name(std::string name) {
-    if (detail::task_extras* extras = detail::extras_of(*task_)) extras->name = std::move(name);
+    if (detail::task_extras* extras = detail::extras_of(checked().task())) extras->name = std::move(name);
     return *this;
   }
 

@@ -26,7 +26,7 @@ class interrupt_watch {
     request_.main = &main;
     request_.run = [](posted& self) noexcept {
       auto& r = static_cast<request&>(self);
-      if (!r.main->has(task_state::finished))
+      if (r.main && !r.main->has(task_state::finished))
         scope_tree::cancel(*r.main, cancel_kind::interrupt, signal_name(received_.load()), {});
     };
     received_.store(0);
@@ -46,6 +46,7 @@ class interrupt_watch {
   ~interrupt_watch() {
     for (std::size_t i = 0; i != std::size(signals); ++i) ::sigaction(signals[i], &previous_[i], nullptr);
     current_.store(nullptr);
+    request_.main = nullptr;  // a post of it may still be on its way
   }
   interrupt_watch(const interrupt_watch&) = delete;
   interrupt_watch& operator=(const interrupt_watch&) = delete;
@@ -70,8 +71,8 @@ class interrupt_watch {
     errno = saved;
   }
 
-  request request_;
   struct sigaction previous_[2] = {};
+  static inline request request_;  // outlives the watch: its loop may run it as the last thing
   static inline std::atomic<request*> current_{nullptr};
   static inline std::atomic<int> received_{0};
 };
