@@ -14,6 +14,7 @@ class usage_error : public std::exception {
     invalid_task,          ///< an empty or moved-from task was awaited or spawned
     loop_already_running,  ///< an event loop runs inside no other loop, and on one thread
     no_event_loop,         ///< this thread runs no event loop (or the task no loop's executor)
+    wrong_thread,          ///< an event loop was run on another thread than the one that made it
     wrong_loop,            ///< an object of one loop was used by a task of another
     forked,                ///< a child process used the loop of its parent
     blocking_in_loop,      ///< a blocking wait on a thread that runs an event loop

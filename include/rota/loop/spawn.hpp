@@ -131,6 +131,7 @@ template <class T>
 T event_loop::run(task<T> main) {
   if (current())
     throw usage_error(usage_error::kind::loop_already_running, "an event loop already runs on this thread");
+  check_thread();
   if (!main.valid()) detail::throw_not_awaitable(false);
   join_handle<T> handle = detail::start_task(*this, root_, &detail::adopt<T>, std::move(main));
   detail::loop_access::run_until_finished(*this, handle.task());
