@@ -19,7 +19,14 @@ namespace rota {
 namespace detail {
 
 // SIGINT and SIGTERM while run_main runs: the first cancels the main task, the second ends the process at once.
+struct interrupt_request : posted {
+  event_loop* loop = nullptr;
+  task_state* main = nullptr;
+};
+
 class interrupt_watch {
+  using request = interrupt_request;
+
  public:
   interrupt_watch(event_loop& loop, task_state& main) noexcept {
     request_.loop = &loop;
@@ -56,10 +63,6 @@ class interrupt_watch {
   static const char* signal_name(int number) noexcept { return number == SIGTERM ? "SIGTERM" : "SIGINT"; }
 
  private:
-  struct request : posted {
-    event_loop* loop = nullptr;
-    task_state* main = nullptr;
-  };
   static constexpr int signals[] = {SIGINT, SIGTERM};
 
   // Async-signal-safe: lock-free atomics, and a write to the loop's event descriptor.
