@@ -527,6 +527,25 @@ TEST_CASE("on the real clock a timeout waits at least its time") {
   });
 }
 
+TEST_CASE("scopes around something that throws when it is to suspend are left in order") {
+  struct throws_in_suspend {
+    throws_in_suspend() noexcept {}
+    bool await_ready() const noexcept { return false; }
+    bool await_suspend(std::coroutine_handle<>) const { throw std::runtime_error("not now"); }
+    void await_resume() const noexcept {}
+  };
+  on_manual_clock([](manual_loop&) -> task<> {
+    std::string caught;
+    try {
+      co_await rota::shield(3s, rota::timeout(1s, rota::timeout(2s, throws_in_suspend())));
+    } catch (const std::runtime_error& error) {
+      caught = error.what();
+    }
+    REQUIRE(caught == "not now");
+    co_await rota::sleep_for(1h);  // no deadline is left that would reach us
+  });
+}
+
 TEST_CASE("a timeout needs an event loop") {
   const auto body = []() -> task<int> { co_return co_await rota::timeout(1s, number(1)); };
   REQUIRE(rota_test::usage_error_of([&] { rota::sync_wait(body()); }) == rota::usage_error::kind::no_event_loop);

@@ -130,25 +130,16 @@ class [[nodiscard]] scope_awaiter {
 
   bool await_ready() const noexcept { return false; }
 
-  // Whoever the inner awaiter transfers to is parked, so that nothing can pile up on the stack (rule R5).
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
     task_state& task = suspend_at(handle, where);
-    enter(task, where);
-    inner_awaiter& inner = source_.begin(scope_);
-    using suspended = decltype(suspend_inner(inner, handle, where));
-    if constexpr (std::is_void_v<suspended>) {
-      if (inner.await_ready()) return false;
-      suspend_inner(inner, handle, where);
-      return true;
-    } else if constexpr (std::is_same_v<suspended, bool>) {
-      return !inner.await_ready() && suspend_inner(inner, handle, where);
-    } else {
-      if (inner.await_ready()) return false;
-      const std::coroutine_handle<> next = suspend_inner(inner, handle, where);
-      if (next == handle) return false;
-      task.exec->park(next.address());
-      return true;
+    try {
+      enter(task, where);
+      return begin(task, handle, where);
+    } catch (...) {
+      // Now, not in the destructor: awaiters of one expression are destroyed outermost first.
+      leave();
+      throw;
     }
   }
 
@@ -177,6 +168,26 @@ class [[nodiscard]] scope_awaiter {
   }
 
  private:
+  // Whoever the inner awaiter transfers to is parked, so that nothing can pile up on the stack (rule R5).
+  template <class Promise>
+  bool begin(task_state& task, std::coroutine_handle<Promise> handle, line_mark where) {
+    inner_awaiter& inner = source_.begin(scope_);
+    using suspended = decltype(suspend_inner(inner, handle, where));
+    if constexpr (std::is_void_v<suspended>) {
+      if (inner.await_ready()) return false;
+      suspend_inner(inner, handle, where);
+      return true;
+    } else if constexpr (std::is_same_v<suspended, bool>) {
+      return !inner.await_ready() && suspend_inner(inner, handle, where);
+    } else {
+      if (inner.await_ready()) return false;
+      const std::coroutine_handle<> next = suspend_inner(inner, handle, where);
+      if (next == handle) return false;
+      task.exec->park(next.address());
+      return true;
+    }
+  }
+
   ROTA_NOINLINE void enter(task_state& task, line_mark where) {
     scope_.enter(task);
     open_ = true;
