@@ -344,6 +344,11 @@ TEST_CASE("a closed, moved-from or empty stream is refused with errc::closed") {
       CHECK(scattered == rota::errc::closed);
       CHECK(written == rota::errc::closed);
       CHECK(all == rota::errc::closed);
+      const rota::result<std::size_t> as_code = co_await rota::as_result(stream->read_some(buffer));
+      CHECK(as_code.error() == rota::errc::closed);
+      const std::error_code limited =
+          co_await error_of(rota::timeout(1s, rota::timeout(2s, stream->read_some(buffer))));
+      CHECK(limited == rota::errc::closed);
       CHECK(error_code_of([&] { return stream->peer_address().port(); }) == std::errc::bad_file_descriptor);
       CHECK(error_code_of([&] { return stream->shutdown(), 0; }) == std::errc::bad_file_descriptor);
       CHECK(error_code_of([&] { return stream->set_no_delay(true), 0; }) == std::errc::bad_file_descriptor);

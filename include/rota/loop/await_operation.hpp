@@ -49,8 +49,11 @@ class operation_awaiter {
   // locals of an inlined await_suspend in the frame).
   ROTA_NOINLINE bool start(task_state& task, void* frame) {
     op_.waiter = frame;
-    if (task.exec != loop_) [[unlikely]]
-      wrong_loop();
+    if (task.exec != loop_) [[unlikely]] {
+      if (loop_) wrong_loop();
+      op_.result = -EBADF;  // closed or moved from: an error like any other, for as_result() too
+      return false;
+    }
     if (task.is_cancelled()) [[unlikely]] {
       op_.result = -ECANCELED;
       not_begun_ = true;
@@ -65,9 +68,7 @@ class operation_awaiter {
     task.waits_for(&op_, wait_kind::operation);
     return true;
   }
-  [[noreturn]] ROTA_COLD void wrong_loop() const {
-    if (!loop_)
-      throw_error(make_error_code(errc::closed), "an operation on an object that is closed or was moved from");
+  [[noreturn]] ROTA_COLD static void wrong_loop() {
     throw usage_error(usage_error::kind::wrong_loop,
                       "an I/O object was used by a task of another event loop, or of none");
   }
