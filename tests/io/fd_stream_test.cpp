@@ -180,6 +180,38 @@ TEST_CASE("a socket, an eventfd and a terminal can be adopted") {
   });
 }
 
+TEST_CASE("lines of a terminal and packets that arrive together are all read") {
+  run([]() -> rota::task<> {
+    int pair[2] = {-1, -1};
+    REQUIRE(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0);
+    const unique_fd sender(pair[1]);
+    fd_stream packets = fd_stream::adopt(unique_fd(pair[0]));
+    const unique_fd master(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
+    const bool has_terminal = master && ::grantpt(master.get()) == 0 && ::unlockpt(master.get()) == 0;
+    if (!has_terminal) WARN("no pseudo-terminal here");
+    fd_stream terminal = fd_stream::adopt(
+        unique_fd(has_terminal ? ::open(::ptsname(master.get()), O_RDWR | O_NOCTTY | O_CLOEXEC) : ::dup(sender.get())));
+    const auto read_three = [](fd_stream& from) -> rota::task<std::string> {
+      std::string all;
+      for (int i = 0; i != 3; ++i) all += co_await read_text(from) + ";";
+      co_return all;
+    };
+    for (int round = 0; round != 2; ++round) {
+      auto reader = rota::spawn(read_three, std::ref(packets));
+      co_await settle_tasks();  // it waits
+      for (const char* packet : {"one", "two", "three"}) write_text(sender.get(), packet);
+      const std::string got = co_await reader;
+      CHECK(got == "one;two;three;");
+      if (!has_terminal) continue;
+      auto typist = rota::spawn(read_three, std::ref(terminal));
+      co_await settle_tasks();
+      write_text(master.get(), "one\ntwo\nthree\n");
+      const std::string lines = co_await typist;
+      CHECK(lines == "one\n;two\n;three\n;");
+    }
+  });
+}
+
 TEST_CASE("a regular file is read and written by io_uring, and refused by epoll with a text that says so") {
   const descriptor_balance nothing_left;
   run([]() -> rota::task<> {
@@ -225,6 +257,7 @@ TEST_CASE("what is no descriptor is an error and nothing is adopted") {
       code = error.code();
     }
     CHECK(code == std::errc::bad_file_descriptor);
+    CHECK(error_code_of([] { return fd_stream::adopt(unique_fd()).is_open(); }) == std::errc::bad_file_descriptor);
   });
 }
 
@@ -289,6 +322,17 @@ TEST_CASE("closing ends a read that waits, and a closed stream is refused") {
     CHECK_FALSE(from.is_open());
     const std::error_code again = co_await error_of(read_text(from));
     CHECK(again == rota::errc::closed);
+  });
+}
+
+TEST_CASE("a close() that nobody awaits closes all the same") {
+  const descriptor_balance nothing_left;
+  run([]() -> rota::task<> {
+    descriptor_pair pipe = make_pipe();
+    fd_stream from = fd_stream::adopt(std::move(pipe.first));
+    (void)from.close();
+    CHECK(rota::event_loop::current()->statistics().descriptors == 0);
+    co_return;
   });
 }
 

@@ -16,8 +16,11 @@ class [[nodiscard]] close_awaiter {
   close_awaiter(event_loop* loop, int fd) noexcept : loop_(loop) { wait_.fd = fd; }
   close_awaiter(const close_awaiter&) = delete;
   close_awaiter& operator=(const close_awaiter&) = delete;
+  ~close_awaiter() {
+    if (!begun_) begin();  // nobody awaited it
+  }
 
-  bool await_ready() const noexcept { return !loop_ || loop_access::kernel(*loop_).close(wait_.fd); }
+  bool await_ready() noexcept { return begin(); }
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
     task_state& task = suspend_at(handle, where);
@@ -28,7 +31,14 @@ class [[nodiscard]] close_awaiter {
   void await_resume() const noexcept {}
 
  private:
+  // True: it is closed already.
+  bool begin() noexcept {
+    begun_ = true;
+    return !loop_ || loop_access::kernel(*loop_).close(wait_.fd);
+  }
+
   event_loop* loop_;
+  bool begun_ = false;
   closing_wait wait_;
 };
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <string_view>
+#include <system_error>
 
 #include <rota/base/clock.hpp>
 #include <rota/base/report.hpp>
@@ -60,9 +61,11 @@ class reactor {
   /// descriptor completes with EAGAIN instead of waiting).
   virtual bool wants_nonblocking() const noexcept = 0;
 
-  /// Makes `fd` known; operations may then be submitted on it. Throws std::bad_alloc.
+  /// Makes `fd` known; operations may then be submitted on it. Throws std::bad_alloc; std::system_error for a number
+  /// that can be no descriptor.
   void adopt(int fd) {
     check_not_forked();
+    if (fd < 0) throw std::system_error(EBADF, std::generic_category(), "adopt");
     descriptors_.open(fd);
   }
 

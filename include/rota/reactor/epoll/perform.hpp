@@ -67,10 +67,9 @@ inline progress perform(operation& op) noexcept {
     if (n == -EINTR) continue;
     if (n == -EAGAIN) return progress::would_block;
     op.result = static_cast<std::int32_t>(n);
-    // An end of stream (0) says nothing about what follows; a datagram's length neither, but asking again is
-    // what a reader of datagrams does anyway.
-    const bool is_stream_read = op.code == opcode::recv || op.code == opcode::read;
-    if (is_stream_read && n > 0 && static_cast<std::uint32_t>(n) < op.size) return progress::drained;
+    // An end of stream (0) says nothing about what follows. Neither does a short read(2): terminals, event descriptors
+    // and sockets of packets give one line, one count, one packet, and make no new edge for the next.
+    if (op.code == opcode::recv && n > 0 && static_cast<std::uint32_t>(n) < op.size) return progress::drained;
     return progress::complete;
   }
 }
