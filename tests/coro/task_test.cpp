@@ -400,3 +400,22 @@ TEST_CASE("an exception keeps its dynamic type and its object through a thousand
   }
   REQUIRE(value == 1234);
 }
+
+TEST_CASE("an exception that a local's destructor throws after co_return takes the place of the value") {
+  struct throws_at_its_end {
+    throws_at_its_end() {}
+    ~throws_at_its_end() noexcept(false) { throw std::runtime_error("too late"); }
+  };
+  const auto body = []() -> task<std::string> {
+    const throws_at_its_end local;
+    co_return std::string(100, 'x');
+  };
+  const rota_test::frame_balance nothing_left;
+  std::string caught;
+  try {
+    sync_wait(body());
+  } catch (const std::runtime_error& error) {
+    caught = error.what();
+  }
+  REQUIRE(caught == "too late");
+}

@@ -46,6 +46,10 @@ class task_outcome : public outcome_base {
     set_state(value);
   }
   void set_exception() noexcept {
+    if (has_value()) [[unlikely]] {  // after co_return, out of the destructor of a local
+      value_.~stored();
+      forget_value();
+    }
     new (&exception_) std::exception_ptr(std::current_exception());
     if (how() == root) set_type(&destroyer);
     set_state(exception);

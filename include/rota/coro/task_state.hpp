@@ -43,6 +43,7 @@ class outcome_base {
   void set_link(link how) noexcept { word_ = (word_ & ~std::uintptr_t{3}) | how; }
   void set_type(const outcome_type* type) noexcept { word_ = reinterpret_cast<std::uintptr_t>(type) | root; }
   void set_state(state s) noexcept { word_ |= s; }
+  void forget_value() noexcept { word_ &= ~std::uintptr_t{value}; }
 
   link how() const noexcept { return static_cast<link>(word_ & 3); }
   bool is_done() const noexcept { return (word_ & (value | exception)) != 0; }
