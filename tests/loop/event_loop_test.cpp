@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -234,26 +235,24 @@ TEST_CASE("an empty task cannot be run") {
   rota_test::require_quiescent(loop);
 }
 
-TEST_CASE("a loop that was made inside another loop's task runs its tasks to their end when it is destroyed") {
-  rota::event_loop outer;
+TEST_CASE("a loop that is destroyed inside another loop's task runs its tasks to their end") {
   bool cleaned = false;
+  const auto worker = [&]() -> task<> {
+    struct note {
+      bool& to;
+      ~note() { to = true; }
+    } const at_end{cleaned};
+    co_await rota::sleep_for(1h);
+  };
+  const auto spawner = [&]() -> task<> {
+    (void)rota::spawn(worker);
+    co_await rota::yield();
+  };
+  auto inner = std::make_unique<rota::event_loop>();
+  inner->run(spawner());
+  REQUIRE(inner->statistics().tasks == 1);
+  rota::event_loop outer;
   const auto body = [&]() -> task<> {
-    auto inner = std::make_unique<rota::event_loop>();
-    rota::event_loop& other = *inner;
-    const auto worker = [&]() -> task<> {
-      struct note {
-        bool& to;
-        ~note() { to = true; }
-      } const at_end{cleaned};
-      co_await rota::sleep_for(1h);
-    };
-    std::thread([&] {
-      const auto spawner = [&]() -> task<> {
-        (void)rota::spawn(worker);
-        co_await rota::yield();
-      };
-      other.run(spawner());
-    }).join();
     inner.reset();
     REQUIRE(cleaned);
     REQUIRE(rota::event_loop::current() == &outer);
@@ -574,6 +573,31 @@ TEST_CASE("an error during the destruction is reported") {
   INFO(reports.all());
   REQUIRE(reports.size() == 1);
   REQUIRE(reports.contains("could not save"));
+}
+
+TEST_CASE("a loop runs on the thread that made it only") {
+  rota::event_loop loop;
+  std::optional<rota::usage_error::kind> of_task, of_run;
+  std::thread([&] {
+    const auto body = []() -> task<> { co_return; };
+    of_task = rota_test::usage_error_of([&] { loop.run(body()); });
+    of_run = rota_test::usage_error_of([&] { loop.run(); });
+  }).join();
+  REQUIRE(of_task == rota::usage_error::kind::wrong_thread);
+  REQUIRE(of_run == rota::usage_error::kind::wrong_thread);
+}
+
+TEST_CASE("a stream that outlives its loop ends the program with a word about it") {
+  const rota_test::child_outcome child = rota_test::run_in_child([] {
+    const auto body = []() -> task<rota::tcp_listener> {
+      co_return rota::tcp_listener::bind(rota::address("127.0.0.1", 0));
+    };
+    const rota::tcp_listener too_old = rota::run(body());
+    return 0;
+  });
+  INFO(child.output);
+  REQUIRE(child.says("destroyed before 1 of its streams or listeners"));
+  REQUIRE(child.signal() == SIGABRT);
 }
 
 TEST_CASE("a task that ignores its cancellation is named, and in debug builds ends the program") {

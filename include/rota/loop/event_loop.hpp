@@ -1,6 +1,8 @@
 // The event loop: resumes tasks, fires timers, talks to the kernel through a reactor. One thread.
 #pragma once
 
+#include <pthread.h>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -8,7 +10,6 @@
 #include <memory>
 #include <source_location>
 #include <string>
-#include <thread>
 #include <type_traits>
 #include <utility>
 
@@ -195,7 +196,7 @@ class event_loop final : public executor {
 
   // An io_uring belongs to the thread that made it; with epoll it would go well by chance.
   void check_thread() const {
-    if (std::this_thread::get_id() != made_on_)
+    if (pthread_equal(pthread_self(), made_on_) == 0)
       throw usage_error(usage_error::kind::wrong_thread, "an event loop runs on the thread that made it");
   }
   template <class Condition>
@@ -209,7 +210,7 @@ class event_loop final : public executor {
   void fire(detail::loop_timer& t) noexcept;
 
   options options_;
-  const std::thread::id made_on_ = std::this_thread::get_id();
+  const pthread_t made_on_ = pthread_self();
   std::unique_ptr<detail::reactor> reactor_;
   detail::timer_queue timers_;
   detail::inbox inbox_;
@@ -222,8 +223,8 @@ class event_loop final : public executor {
   unsigned inline_left_ = inline_completions;
   bool stopped_ = false;
   detail::nanoseconds shutdown_until_ = 0;  // set by the first shutdown()
-  std::size_t tasks_ = 0;     // of all owners
-  std::exception_ptr error_;  // of a posted function: ends run()
+  std::size_t tasks_ = 0;                   // of all owners
+  std::exception_ptr error_;                // of a posted function: ends run()
   stop_request stop_post_;
   detail::custom_wait* closing_ = nullptr;  // who waits until a descriptor has closed
   std::uint64_t steps_ = 0;
