@@ -74,6 +74,22 @@ struct sized {
     for (const unsigned char v : result) wrong += v != static_cast<unsigned char>(N);
     co_return wrong;
   }
+  // The frame has room for its locals, but not for the result behind them.
+  template <std::size_t N>
+  static task<std::array<unsigned char, N>> make_last(std::size_t n) {
+    std::array<unsigned char, 450> local;
+    local.fill(static_cast<unsigned char>(n));
+    co_await rota::yield();
+    std::array<unsigned char, N> a;
+    a.fill(local[n]);
+    co_return a;
+  }
+  template <std::size_t N>
+  static task<int> check_last() {
+    rota::join_handle<std::array<unsigned char, N>> handle = rota::spawn(&make_last<N>, std::size_t{7});
+    const auto& result = co_await handle;
+    co_return result.back() == 7 ? 0 : 1;
+  }
 };
 
 // No coroutine: makes a task, drops it, and returns another one.
@@ -729,6 +745,14 @@ TEST_CASE("results of many sizes and frames of many sizes are stored") {
       wrong += co_await sized::check<1300>();
       wrong += co_await sized::check<5000>();
       wrong += co_await sized::check<100'000>();
+      wrong += co_await sized::check_last<300>();
+      wrong += co_await sized::check_last<380>();
+      wrong += co_await sized::check_last<400>();
+      wrong += co_await sized::check_last<420>();
+      wrong += co_await sized::check_last<600>();
+      wrong += co_await sized::check_last<700>();
+      wrong += co_await sized::check_last<800>();
+      wrong += co_await sized::check_last<850>();
     }
     REQUIRE(wrong == 0);
   });

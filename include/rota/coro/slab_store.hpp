@@ -15,7 +15,8 @@ namespace rota::detail {
 class slab_store {
  public:
   static constexpr std::size_t granule = 64;
-  static constexpr unsigned classes = 20;  // 64, 128, ... 1280 bytes
+  // 64, 128, ... 2176 bytes: the largest cached frame, and behind it the record of a result that fits in such a frame.
+  static constexpr unsigned classes = 34;
 
   constexpr slab_store() noexcept = default;
 
