@@ -126,6 +126,25 @@ TEST_CASE("a failing handler ends its own connection only, and on_error gets its
   CHECK(reports.size() == 0);
 }
 
+TEST_CASE("a handler that is no coroutine and throws ends its own connection only") {
+  const descriptor_balance nothing_left;
+  const captured_reports reports;
+  run([]() -> rota::task<> {
+    tcp_listener listener = tcp_listener::bind(address("127.0.0.1", 0));
+    const address at = listener.local_address();
+    const auto refuse = [](tcp_stream) -> rota::task<> { throw std::runtime_error("not today"); };
+    auto server = rota::spawn(serve<decltype(refuse)>, std::move(listener), refuse, serve_options());
+    for (int i = 0; i != 2; ++i) {
+      tcp_stream victim = co_await tcp_stream::connect(at);
+      const std::string end = co_await read_to_end(victim);
+      CHECK(end.empty());
+    }
+    co_await stop(server);
+  });
+  CHECK(reports.size() == 2);
+  CHECK(reports.contains("not today"));
+}
+
 TEST_CASE("without on_error a peer that has gone is no news") {
   const captured_reports reports;
   run([]() -> rota::task<> {

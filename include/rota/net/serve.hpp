@@ -43,13 +43,30 @@ class connection_owner final : public task_owner {
   explicit connection_owner(const serve_options& options) noexcept : task_owner(shielded), options_(options) {}
   void child_failed(task_state& child, const std::exception_ptr& error) noexcept override {
     if (child.has(task_state::was_cancelled)) return;
-    if (options_.on_error)
-      options_.on_error(error);
-    else if (!peer_has_gone(error))
-      report("a connection's handler (%s) failed: %s", describe(child).c_str(), describe(error).c_str());
+    handler_failed(error, &child);
+  }
+
+  /// A handler that is no coroutine runs here and now; its exception is its connection's all the same. Throws
+  /// std::bad_alloc.
+  template <class Handler>
+  void start(event_loop& loop, Handler& handler, tcp_stream peer) {
+    try {
+      (void)start_task(loop, *this, handler, std::move(peer));
+    } catch (const std::bad_alloc&) {
+      throw;
+    } catch (...) {
+      handler_failed(std::current_exception(), nullptr);
+    }
   }
 
  private:
+  void handler_failed(const std::exception_ptr& error, task_state* child) noexcept {
+    if (options_.on_error)
+      options_.on_error(error);
+    else if (!peer_has_gone(error))
+      report("a connection's handler (%s) failed: %s", child ? describe(*child).c_str() : "before its first step",
+             describe(error).c_str());
+  }
   static bool peer_has_gone(const std::exception_ptr& error) noexcept {
     try {
       std::rethrow_exception(error);
@@ -79,9 +96,9 @@ inline bool is_exhaustion(int error) noexcept {
 template <class Handler>
   requires std::invocable<Handler&, tcp_stream>
 task<> serve(tcp_listener listener, Handler handler, serve_options options = serve_options()) {
-  event_loop& loop = *listener.loop();
   detail::connection_owner connections(options);
   detail::task_state& me = co_await detail::this_state_awaiter();
+  event_loop& loop = detail::loop_access::loop_of(me);
   connections.attach(me);
   std::exception_ptr stopped_by;
   while (!stopped_by) {
@@ -90,7 +107,7 @@ task<> serve(tcp_listener listener, Handler handler, serve_options options = ser
       if (connections.children >= options.most_connections)
         co_await detail::children_awaiter(connections, options.most_connections, true);
       tcp_stream peer = co_await listener.accept();
-      (void)detail::start_task(loop, connections, handler, std::move(peer));
+      connections.start(loop, handler, std::move(peer));
     } catch (const std::system_error& error) {
       exhausted = detail::is_exhaustion(error.code().value());
       if (exhausted)
