@@ -9,7 +9,6 @@
 #include <liburing.h>
 #include <poll.h>
 
-#include <algorithm>
 #include <system_error>
 
 #include <rota/base/sanitizer.hpp>
@@ -42,7 +41,8 @@ class io_uring_reactor final : public reactor {
     // Without DEFER_TASKRUN completions arrive at any time: what is there already, a wake-up too, must not be waited for.
     const bool woken = reap(done);
     arm_wake();
-    enter(done.empty() && !woken && wake_armed_ ? deadline : 0);
+    const bool all_known = wake_armed_ && postponed_.empty() && !cancels_waiting_;  // to the kernel
+    enter(done.empty() && !woken && all_known ? deadline : 0);
     reap(done);
   }
 
@@ -171,7 +171,7 @@ class io_uring_reactor final : public reactor {
     if (deadline == never && cancelled_.empty()) {
       error = io_uring_submit_and_wait(&ring_, 1);
     } else {
-      const nanoseconds left = deadline <= 0 || !cancelled_.empty() ? 0 : std::max<nanoseconds>(deadline - now(), 0);
+      const nanoseconds left = deadline <= 0 || !cancelled_.empty() ? 0 : time_left(deadline);
       if (left == 0) {
         error = io_uring_submit_and_get_events(&ring_);
       } else {
