@@ -48,6 +48,9 @@ TEST_CASE("a result holds a value or a code") {
   REQUIRE(*good == "value");
   REQUIRE(good->size() == 5);
   REQUIRE_FALSE(good.error());
+  const rota::result<std::string>& seen = good;
+  REQUIRE(seen.value() + *seen == "valuevalue");
+  REQUIRE(seen->size() == 5);
   const std::string moved = *std::move(good);
   REQUIRE(moved == "value");
 

@@ -94,11 +94,14 @@ class [[nodiscard]] result {
     if (!has_value()) throw std::system_error(error());
     return *std::get_if<0>(&state_);
   }
+  const stored& value() const& { return const_cast<result&>(*this).value(); }
   stored&& value() && { return std::move(value()); }
 
   stored& operator*() & noexcept { return *std::get_if<0>(&state_); }
   stored&& operator*() && noexcept { return std::move(*std::get_if<0>(&state_)); }
+  const stored& operator*() const& noexcept { return *std::get_if<0>(&state_); }
   stored* operator->() noexcept { return std::get_if<0>(&state_); }
+  const stored* operator->() const noexcept { return std::get_if<0>(&state_); }
 
  private:
   std::variant<stored, std::error_code> state_;
