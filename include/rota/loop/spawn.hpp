@@ -3,7 +3,6 @@
 
 #include <functional>
 #include <new>
-#include <tuple>
 #include <type_traits>
 #include <utility>
 

@@ -142,6 +142,11 @@ class reactor {
   virtual void stop(operation& op) noexcept = 0;
   virtual void forget(int fd, descriptor& d) noexcept = 0;
 
+  nanoseconds time_left(nanoseconds deadline) noexcept {
+    const nanoseconds time = now();
+    return deadline > time ? deadline - time : 0;
+  }
+
   /// For the backend: op.result is final. Frees the descriptor's slot.
   void finish(operation& op) noexcept {
     op.in_flight = false;

@@ -12,7 +12,6 @@
 
 #include <sys/epoll.h>
 
-#include <algorithm>
 #include <system_error>
 
 #include <rota/base/unique_fd.hpp>
@@ -147,9 +146,7 @@ class epoll_reactor final : public reactor {
   int wait_for_events(epoll_event* events, nanoseconds deadline) {
     for (;;) {
       int n = 0;
-      const nanoseconds left = deadline == never ? never
-                               : deadline <= 0   ? 0
-                                                 : std::max<nanoseconds>(deadline - now(), 0);
+      const nanoseconds left = deadline == never ? never : deadline <= 0 ? 0 : time_left(deadline);
       if (left == 0) {
         n = sys::epoll_wait(epoll_.get(), events, capacity, 0);
       } else if (left == never) {
@@ -163,7 +160,7 @@ class epoll_reactor final : public reactor {
         }
       } else {
         // Rounded up: waking early would spin until the deadline.
-        const nanoseconds milliseconds = std::min<nanoseconds>(left / 1'000'000 + 1, 1'000'000'000);
+        const nanoseconds milliseconds = left < 1'000'000'000'000'000 ? left / 1'000'000 + 1 : 1'000'000'000;
         n = sys::epoll_wait(epoll_.get(), events, capacity, static_cast<int>(milliseconds));
       }
       if (n == -EINTR) return 0;  // a signal handler may have posted: the loop looks
