@@ -505,6 +505,18 @@ TEST_CASE("a value that was there before the cancel is delivered, and the next a
   });
 }
 
+TEST_CASE("a write_all of more than the kernel takes at once is refused, not cut short") {
+  run([]() -> rota::task<> {
+    stream_pair pair = co_await connect_streams();
+    const std::span<const std::byte> too_much(reinterpret_cast<const std::byte*>(&pair), std::size_t{3} << 30);
+    const std::error_code code = co_await error_of(pair.client.write_all(too_much));
+    CHECK(code == std::errc::message_size);
+    co_await pair.client.close();
+    const std::string nothing = co_await read_to_end(pair.server);
+    CHECK(nothing.empty());
+  });
+}
+
 TEST_CASE("a cancelled write_all leaves a stream that can be closed") {
   const descriptor_balance nothing_left;
   run([]() -> rota::task<> {

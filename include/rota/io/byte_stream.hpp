@@ -61,7 +61,7 @@ class byte_stream {
   detail::transfer_awaiter write_some(const_buffer buffer) noexcept {
     return {detail::opcode::send, fd_.loop(), fd_.get(), const_cast<std::byte*>(buffer.data()), buffer.size()};
   }
-  /// Writes everything (at most 2 GiB) and returns its size. After an exception, rota::cancelled included, an
+  /// Writes everything and returns its size; above 2 GiB nothing (std::errc::message_size). After an exception, rota::cancelled included, an
   /// unknown part has been written: the stream is good for closing only.
   detail::transfer_awaiter write_all(const_buffer buffer) noexcept {
     return {detail::opcode::send, fd_.loop(), fd_.get(), const_cast<std::byte*>(buffer.data()), buffer.size(), true};

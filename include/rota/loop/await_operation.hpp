@@ -94,7 +94,10 @@ class [[nodiscard]] transfer_awaiter : public operation_awaiter {
     op_.buffer = data;
     op_.size = size > largest ? largest : static_cast<std::uint32_t>(size);
     op_.all = all;
+    if (all && size > largest) [[unlikely]]
+      op_.result = -EMSGSIZE;  // a part of it would not be "everything"
   }
+  bool await_ready() const noexcept { return op_.result < 0; }
   std::size_t await_resume() {
     return static_cast<std::size_t>(result_or_throw(op_.way() == direction::in ? "read" : "write"));
   }
