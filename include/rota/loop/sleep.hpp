@@ -73,14 +73,15 @@ class [[nodiscard]] yield_awaiter {
 
 }  // namespace detail
 
-/// Suspends for at least `d`; zero or negative: for exactly one iteration of the loop. A cancel ends it at once.
+/// Suspends for at least `d`; zero or negative: until the loop next looks at its timers (to let others go first,
+/// yield() is meant). A cancel ends it at once.
 /// Any std::chrono duration; far too large ones saturate.
 template <class Rep, class Period>
 detail::sleep_awaiter sleep_for(std::chrono::duration<Rep, Period> d) noexcept {
   return detail::sleep_awaiter(detail::saturate(d), false);
 }
 
-/// Suspends until the loop's clock has reached `t`; a past one fires in the next iteration.
+/// Suspends until the loop's clock has reached `t`; a past one: as sleep_for(0).
 inline detail::sleep_awaiter sleep_until(time_point t) noexcept {
   return detail::sleep_awaiter(detail::to_nanoseconds(t), true);
 }
