@@ -55,6 +55,7 @@ milliseconds() { echo $(($(date +%s%N) / 1000000)); }
 
 start_server() { # start_server <backend>: sets server_pid and url; false where the backend cannot be had
   local log=$work/$1.log
+  : >"$log" # we may look before the background shell has made it
   ROTA_BACKEND='' "$server" --port 0 --root "$root" --backend "$1" >"$log" 2>&1 &
   server_pid=$!
   local line=
