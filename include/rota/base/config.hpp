@@ -57,12 +57,6 @@
 #define ROTA_PLAIN_FRAMES (ROTA_ASAN || ROTA_TSAN)
 #endif
 
-// GCC turns symmetric transfer into a jump only at -O2 without sanitizers, and says in no macro when it does:
-// there each transfer checks how far the stack has grown (coro/resume.hpp). clang always jumps.
-#ifndef ROTA_TRANSFER_GUARD
-#define ROTA_TRANSFER_GUARD ROTA_GCC
-#endif
-
 // liburing is used when the build says that it is there; without it the library is epoll-only.
 #ifndef ROTA_HAS_LIBURING
 #if __has_include(<liburing.h>)

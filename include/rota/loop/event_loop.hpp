@@ -43,12 +43,13 @@ struct event_loop_options {
 
 /// Always on; one call reads them all.
 struct event_loop_statistics {
-  std::size_t tasks = 0;         ///< spawned and not ended
-  std::size_t ready = 0;         ///< waiting for their turn
-  std::size_t timers = 0;        ///< armed
-  std::size_t operations = 0;    ///< in the kernel, or waiting for readiness
-  std::size_t descriptors = 0;   ///< owned by this loop's objects
-  std::uint64_t steps = 0;       ///< coroutines resumed
+  std::size_t tasks = 0;        ///< spawned and not ended
+  std::size_t ready = 0;        ///< waiting for their turn
+  std::size_t timers = 0;       ///< armed
+  std::size_t operations = 0;   ///< in the kernel, or waiting for readiness
+  std::size_t descriptors = 0;  ///< owned by this loop's objects
+  std::int64_t frames = 0;      ///< coroutine frames made on this thread and not freed, minus those it freed for others
+  std::uint64_t steps = 0;      ///< coroutines resumed
   std::uint64_t iterations = 0;  ///< batches of the ready queue
   std::uint64_t polls = 0;       ///< system calls that wait or poll
   std::uint64_t posts = 0;       ///< received from other threads
@@ -131,7 +132,8 @@ class event_loop final : public executor {
   /// spawned meanwhile is cancelled at once. The destructor calls it. Throws usage_error inside the loop's own run.
   std::size_t shutdown();
 
-  /// Runs `work.run` on the loop's thread, in the next poll. Any thread, and signal handlers; never fails.
+  /// Runs `work.run` on the loop's thread, in the next poll. Any thread, and signal handlers; never fails. The loop must
+  /// outlive the call, not only the moment when the work runs.
   void post(detail::posted& work) noexcept override {
     if (inbox_.post(work)) reactor_->wake();
   }
@@ -149,6 +151,7 @@ class event_loop final : public executor {
     s.timers = timers_.size();
     s.operations = reactor_->in_flight();
     s.descriptors = reactor_->descriptors();
+    s.frames = detail::frame_memory::live_on_this_thread();
     s.steps = steps_;
     s.iterations = iterations_;
     s.polls = reactor_->statistics().waits;

@@ -135,7 +135,11 @@ int run_main(task<T> main, const event_loop_options& options = event_loop_option
         std::move(main), options,
         [](event_loop& loop, detail::task_state& task) { return interrupt_watch(loop, task); },
         [](join_handle<T>& handle) {
-          if (handle.cancelled()) return interrupt_watch::received() ? 128 + interrupt_watch::received() : EXIT_FAILURE;
+          if (handle.cancelled()) {
+            if (const int signal = interrupt_watch::received()) return 128 + signal;
+            report("error: the program's task ended: %s", detail::describe(handle.exception()).c_str());
+            return EXIT_FAILURE;
+          }
           if constexpr (std::is_void_v<T>) {
             handle.take();
             return EXIT_SUCCESS;

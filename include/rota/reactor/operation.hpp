@@ -91,16 +91,6 @@ class completion_list {
     }
     return op;
   }
-  void remove(operation& op) noexcept {
-    operation* before = nullptr;
-    for (operation* o = first_; o; before = o, o = o->next) {
-      if (o != &op) continue;
-      (before ? before->next : first_) = op.next;
-      if (last_ == &op) last_ = before;
-      op.next = nullptr;
-      return;
-    }
-  }
 
  private:
   operation* first_ = nullptr;
