@@ -91,6 +91,10 @@ task_record<T>& prepare_task(executor& runs_on, Make make) {
 
 template <class F, class... Args>
 auto start_task(event_loop& loop, task_owner& owner, F&& f, Args&&... args) {
+  static_assert(
+      std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>,
+      "spawn(f, args...): f cannot be called with these arguments, which are stored and passed on as rvalues; "
+      "for a T& parameter pass std::ref(x)");
   using result = std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>;
   static_assert(is_task<result>, "spawn() takes a callable that returns a rota::task");
   using T = typename task_value<result>::type;

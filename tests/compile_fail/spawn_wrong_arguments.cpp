@@ -1,0 +1,6 @@
+// expect: spawn(f, args...): f cannot be called with these arguments
+#include <rota/loop/spawn.hpp>
+
+rota::task<> count(int& n);
+
+void start(int n) { (void)rota::spawn(count, n); }
