@@ -549,6 +549,14 @@ TEST_CASE("a stream used on another loop's thread is a usage_error, and the stre
         kind = error.which();
       }
       CHECK(kind == rota::usage_error::kind::wrong_loop);
+      kind = {};
+      try {
+        co_await stranger.close();
+      } catch (const rota::usage_error& error) {
+        kind = error.which();
+      }
+      CHECK(kind == rota::usage_error::kind::wrong_loop);
+      CHECK(stranger.is_open());
     }(pair.client));
   }).join();
   run_on(mine, [](stream_pair both) -> rota::task<> {
@@ -556,6 +564,20 @@ TEST_CASE("a stream used on another loop's thread is a usage_error, and the stre
     const std::string text = co_await read_text(both.server);
     CHECK(text == "still works");
   }(std::move(pair)));
+}
+
+TEST_CASE("serve with a listener of another loop is a usage_error") {
+  rota::event_loop mine;
+  const auto make = []() -> rota::task<rota::tcp_listener> { co_return rota::tcp_listener::bind({"127.0.0.1", 0}); };
+  rota::tcp_listener listener = mine.run(make());
+  rota::event_loop other;
+  rota::usage_error::kind kind{};
+  try {
+    other.run(rota::serve(std::move(listener), [](tcp_stream) -> rota::task<> { co_return; }));
+  } catch (const rota::usage_error& error) {
+    kind = error.which();
+  }
+  CHECK(kind == rota::usage_error::kind::wrong_loop);
 }
 
 TEST_CASE("a child process that awaits its parent's stream gets usage_error, and the parent its bytes") {

@@ -77,7 +77,7 @@ class byte_stream {
 
   /// Ends what is in flight on the stream (it throws errc::closed), waits for that, and closes. A cancelled scope
   /// does not interrupt it. Closing a closed stream does nothing.
-  detail::close_awaiter close() noexcept { return fd_.close(); }
+  detail::close_awaiter close() { return fd_.close(); }
 
   bool is_open() const noexcept { return fd_.is_open(); }
   /// For setsockopt and the like. The stream keeps it.

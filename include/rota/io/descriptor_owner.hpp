@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <rota/base/unique_fd.hpp>
+#include <rota/base/usage_error.hpp>
 #include <rota/loop/event_loop.hpp>
 
 namespace rota::detail {
@@ -68,7 +69,12 @@ class descriptor_owner {
   event_loop* loop() const noexcept { return loop_; }
   int get() const noexcept { return fd_; }
 
-  close_awaiter close() noexcept { return close_awaiter(std::exchange(loop_, nullptr), std::exchange(fd_, -1)); }
+  /// Throws usage_error on another loop than its own, and keeps the descriptor.
+  close_awaiter close() {
+    if (loop_ && event_loop::current() != loop_) [[unlikely]]
+      throw usage_error(usage_error::kind::wrong_loop, "an I/O object was closed on another event loop, or on none");
+    return close_awaiter(std::exchange(loop_, nullptr), std::exchange(fd_, -1));
+  }
 
  private:
   void drop() noexcept {

@@ -42,7 +42,7 @@ class fd_stream {
   detail::transfer_awaiter write_all(const_buffer buffer) noexcept {
     return {detail::opcode::write, fd_.loop(), fd_.get(), const_cast<std::byte*>(buffer.data()), buffer.size(), true};
   }
-  detail::close_awaiter close() noexcept { return fd_.close(); }
+  detail::close_awaiter close() { return fd_.close(); }
   bool is_open() const noexcept { return fd_.is_open(); }
   int native_handle() const noexcept { return fd_.get(); }
 

@@ -127,7 +127,7 @@ task<> serve(tcp_listener listener, Handler handler, serve_options options = ser
       }
     }
   }
-  co_await listener.close();
+  if (listener.loop() == &loop) co_await listener.close();  // the listener of another loop is that one's to close
   if (connections.children != 0) {
     try {
       co_await shield(options.grace, detail::children_awaiter(connections, 1, true));

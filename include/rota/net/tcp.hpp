@@ -160,7 +160,7 @@ class tcp_listener {
   detail::accept_awaiter accept() noexcept { return {fd_.loop(), fd_.get()}; }
 
   /// Stops listening: a waiting accept() throws errc::closed.
-  detail::close_awaiter close() noexcept { return fd_.close(); }
+  detail::close_awaiter close() { return fd_.close(); }
   bool is_open() const noexcept { return fd_.is_open(); }
 
   address local_address() const {
