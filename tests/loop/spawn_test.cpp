@@ -457,6 +457,10 @@ TEST_CASE("an empty handle can be asked for nothing") {
     REQUIRE_FALSE(empty.cancelled());
     REQUIRE_FALSE(empty.cancel());
     REQUIRE(empty.name().empty());
+    const auto kind = rota::usage_error::kind::invalid_task;
+    REQUIRE(rota_test::usage_error_of([&] { empty.result(); }) == kind);
+    REQUIRE(rota_test::usage_error_of([&] { (void)empty.exception(); }) == kind);
+    REQUIRE(rota_test::usage_error_of([&] { empty.set_name("nobody"); }) == kind);
     const failure f = co_await failure_of(await(empty));
     REQUIRE(f.usage == rota::usage_error::kind::invalid_task);
   });

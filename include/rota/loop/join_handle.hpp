@@ -123,9 +123,9 @@ class [[nodiscard("a dropped handle leaves the task running; cast to void to say
     retrieve();
     return detail::outcome_of<T>(*task_).get();
   }
-  /// The exception of a task that is done; null after success.
+  /// The exception of a task that is done; null after success, and when it was cancelled before its first step.
   std::exception_ptr exception() {
-    if (!done()) throw usage_error(usage_error::kind::invalid_argument, "the task has not ended yet");
+    if (!checked().done()) throw usage_error(usage_error::kind::invalid_argument, "the task has not ended yet");
     task_->set(detail::task_state::retrieved);
     const std::exception_ptr* error = detail::outcome_of<T>(*task_).error();
     return error ? *error : nullptr;
@@ -150,11 +150,11 @@ class [[nodiscard("a dropped handle leaves the task running; cast to void to say
 
  private:
   join_handle& checked() {
-    if (!task_) throw usage_error(usage_error::kind::invalid_task, "an empty join_handle was awaited");
+    if (!task_) throw usage_error(usage_error::kind::invalid_task, "an empty join_handle was awaited or asked");
     return *this;
   }
   void retrieve() {
-    if (!done()) throw usage_error(usage_error::kind::invalid_argument, "the task has not ended yet");
+    if (!checked().done()) throw usage_error(usage_error::kind::invalid_argument, "the task has not ended yet");
     task_->set(detail::task_state::retrieved);
     if (task_->has(detail::task_state::was_cancelled)) throw std::system_error(make_error_code(errc::task_cancelled));
   }
