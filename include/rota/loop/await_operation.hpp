@@ -45,7 +45,7 @@ class operation_awaiter {
   operation op_;
 
  private:
-  // Out of line, and the last thing that touches the frame before the reactor has it (TOOLCHAIN: clang 16 may keep
+  // Out of line, and the last thing that touches the frame before the reactor has it (clang 16 may keep
   // locals of an inlined await_suspend in the frame).
   ROTA_NOINLINE bool start(task_state& task, void* frame) {
     op_.waiter = frame;
