@@ -65,7 +65,6 @@ class by_hand {
     }
     void post(rota::detail::posted&) noexcept override {}
     void cancel_wait(rota::detail::task_state&) noexcept override {}
-    void task_failed(rota::detail::task_state&, const std::exception_ptr&) noexcept override {}
     void task_finished(rota::detail::task_state&) noexcept override {}
     void destroy_ended(rota::detail::task_state&) noexcept override {}
   };

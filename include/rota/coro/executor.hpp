@@ -82,9 +82,8 @@ class executor {
 
   /// Asks the operation or timer that the task waits for (detail::wait_kind) to end early.
   virtual void cancel_wait(detail::task_state& task) noexcept = 0;
-  /// The task's body ended with `error`; task_finished follows.
-  virtual void task_failed(detail::task_state& task, const std::exception_ptr& error) noexcept = 0;
-  /// The task's body has ended and its frame is suspended for good; still inside the frame's final suspension.
+  /// The task's body has ended, with task_state::failed if by an exception, and its frame is suspended for good; still
+  /// inside the frame's final suspension.
   virtual void task_finished(detail::task_state& task) noexcept = 0;
   /// True for rota::event_loop.
   bool is_event_loop() const noexcept { return is_event_loop_; }

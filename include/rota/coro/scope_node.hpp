@@ -36,6 +36,7 @@ class scope_node {
     shielded = 4,         // the cancellation of enclosing scopes stops here
     is_task = 8,          // the node is a detail::task_state
     is_owner = 16,        // the node is a detail::task_owner: its children report their end to it
+    sees_success = 1024,  // owner: it wants to hear of children that end well, too
     started = 32,         // task: its first step has run
     finished = 64,        // task: its body has ended
     retrieved = 128,      // task: somebody has seen its outcome
@@ -73,7 +74,7 @@ class scope_node {
   scope_node* next_ = nullptr;      // the next sibling; null in the last
   scope_node* previous_ = nullptr;  // the sibling before; in the first one the last, so that appending is O(1)
   std::uint16_t flags_;
-  std::uint16_t frame_offset_ = 0;  // task: how far its frame lies below this node, in units of 8 bytes
+  std::uint16_t frame_offset_ = 0;  // task: how far its frame lies below, in units of 8 bytes; 0: held_state
   std::uint32_t references_ = 0;    // task: handles that keep the finished frame
 };
 

@@ -31,7 +31,6 @@ class waiting_thread final : public executor {
     auto& wait = *static_cast<custom_wait*>(task.waiting_for());
     if (wait.cancel) wait.cancel(wait);
   }
-  void task_failed(task_state&, const std::exception_ptr&) noexcept override {}
   void task_finished(task_state&) noexcept override { finished_ = true; }
   void destroy_ended(task_state&) noexcept override {}
 

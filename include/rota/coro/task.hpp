@@ -75,7 +75,8 @@ class task_outcome : public outcome_base {
   }
 
   static constexpr outcome_type destroyer{
-      [](void* self) noexcept { static_cast<task_outcome*>(self)->~task_outcome(); }};
+      [](void* self) noexcept { static_cast<task_outcome*>(self)->~task_outcome(); },
+      [](const void* self) noexcept { return static_cast<const task_outcome*>(self)->error(); }};
 
  private:
   union {
@@ -117,8 +118,8 @@ struct task_promise_base : promise_base {
   void unhandled_exception() noexcept {
     task_outcome<T>& mine = outcome_of_mine();
     mine.set_exception();
-    // An exception that leaves the root of a task has nobody above it: the executor must know.
-    if (mine.how() == outcome_base::root) state->exec->task_failed(*state, *mine.error());
+    // An exception that leaves the root of a task has nobody above it: its owner will look for it.
+    if (mine.how() == outcome_base::root) state->set(task_state::failed);
   }
 
  protected:

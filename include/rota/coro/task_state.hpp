@@ -4,6 +4,7 @@
 
 #include <coroutine>
 #include <cstdint>
+#include <exception>
 #include <source_location>
 
 #include <rota/base/report.hpp>
@@ -22,10 +23,11 @@ struct task_extras_base {
 };
 struct task_extras;
 
-/// How a task's outcome is destroyed when the task was never awaited by a parent; aligned, so that its address has
-/// room for the flags of outcome_base.
+/// What can be done with the outcome of a spawned task whose type is forgotten; aligned, so that its address has room
+/// for the flags of outcome_base.
 struct alignas(16) outcome_type {
   void (*destroy)(void* outcome) noexcept;
+  const std::exception_ptr* (*error)(const void* outcome) noexcept;  // null when there is none
 };
 
 /// Where a task leaves its outcome: in the awaiter of its parent, or behind the frame of a spawned task's root.
@@ -83,6 +85,11 @@ struct custom_wait {
   custom_wait* next = nullptr;                      // in the list of who waits for the same thing
 };
 
+/// In a task's list of joiners with a null frame: a function that is called inside the task's end.
+struct end_hook : custom_wait {
+  void (*ended)(end_hook&) noexcept = nullptr;  // may destroy the hook
+};
+
 struct task_state : scope_node {
   explicit task_state(executor& runs_on) noexcept : scope_node(is_task), exec(&runs_on), current(this) {}
 
@@ -104,7 +111,7 @@ struct task_state : scope_node {
     joiners_or_extras_ = reinterpret_cast<custom_wait*>(reinterpret_cast<std::uintptr_t>(extras) + 1);
   }
 
-  void* frame() noexcept { return reinterpret_cast<char*>(this) - std::size_t{frame_offset_} * 8; }
+  void* frame() noexcept;
   // False: the frame is too large for the state to find it.
   bool place_behind(void* root_frame) noexcept {
     const std::ptrdiff_t offset = (reinterpret_cast<char*>(this) - static_cast<char*>(root_frame)) / 8;
@@ -139,6 +146,18 @@ struct task_state : scope_node {
 
   std::uintptr_t tagged() const noexcept { return reinterpret_cast<std::uintptr_t>(joiners_or_extras_); }
 };
+
+/// The state of a task whose frame was made without room behind it: an argument of when_all, which keeps the state.
+struct held_state : task_state {
+  using task_state::task_state;
+  void* root_frame = nullptr;
+};
+
+inline void* task_state::frame() noexcept {
+  if (frame_offset_ == 0) [[unlikely]]
+    return static_cast<held_state*>(this)->root_frame;
+  return reinterpret_cast<char*>(this) - std::size_t{frame_offset_} * 8;
+}
 
 /// What the task waited for has happened: it goes to its executor's ready queue.
 inline void make_ready(void* frame) noexcept {

@@ -162,7 +162,6 @@ class event_loop final : public executor {
 
   // ---- executor: for the library
   void cancel_wait(detail::task_state& task) noexcept override;
-  void task_failed(detail::task_state& task, const std::exception_ptr& error) noexcept override;
   void task_finished(detail::task_state& task) noexcept override;
   void destroy_ended(detail::task_state& task) noexcept override;
 
@@ -186,9 +185,9 @@ class event_loop final : public executor {
 
   // Owns what nobody else owns.
   struct root_owner final : detail::task_owner {
-    void child_failed(detail::task_state& child, const std::exception_ptr& error) noexcept override {
+    void child_ended(detail::task_state& child) noexcept override {
       if (!child.has(detail::task_state::was_cancelled) && child.references_ == 0)
-        event_loop::report_lost(child, error);
+        event_loop::report_lost(child, *detail::error_of(child));
     }
   };
 
@@ -443,12 +442,6 @@ inline void event_loop::cancel_wait(detail::task_state& task) noexcept {
   }
 }
 
-inline void event_loop::task_failed(detail::task_state& task, const std::exception_ptr& error) noexcept {
-  task.set(detail::task_state::failed);
-  if (detail::is_cancellation(error)) task.set(detail::task_state::was_cancelled);
-  detail::owner_of(task).child_failed(task, error);
-}
-
 inline void event_loop::task_finished(detail::task_state& task) noexcept {
   ROTA_ASSERT(task.current == &task);
   task.set(detail::task_state::finished);
@@ -456,12 +449,23 @@ inline void event_loop::task_finished(detail::task_state& task) noexcept {
   task.unlink();
   --tasks_;
   ready_.unreserve();
-  for (detail::custom_wait* joiner = std::exchange(task.joiners(), nullptr); joiner;) {
-    void* frame = joiner->frame;
-    joiner = joiner->next;
-    detail::make_ready(frame);
+  if (task.has(detail::task_state::failed)) [[unlikely]] {
+    const std::exception_ptr* error = detail::error_of(task);
+    if (error && detail::is_cancellation(*error)) task.set(detail::task_state::was_cancelled);
+    owner.child_ended(task);
+  } else if (owner.sees_every_end()) {
+    owner.child_ended(task);
   }
-  owner.child_ended();
+  for (detail::custom_wait* joiner = std::exchange(task.joiners(), nullptr); joiner;) {
+    detail::custom_wait& ended = *std::exchange(joiner, joiner->next);
+    if (ended.frame) [[likely]] {
+      detail::make_ready(ended.frame);
+    } else {
+      auto& hook = static_cast<detail::end_hook&>(ended);
+      hook.ended(hook);
+    }
+  }
+  owner.one_less();
   if (task.references_ != 0) return;
   if (task.has(detail::task_state::started))
     park_ended(task);  // the stack is still in its frame

@@ -83,7 +83,7 @@ class [[nodiscard]] join_awaiter {
 /// the task nor loses its error (an exception that nobody retrieved is reported once, when the task has ended and
 /// no handle is left). For the task's own loop and thread only.
 template <class T = void>
-class [[nodiscard("a dropped handle leaves the task running; cast to void to say that this is meant")]] join_handle {
+class join_handle {
  public:
   join_handle() noexcept = default;
   join_handle(const join_handle& other) noexcept : task_(other.task_) { keep(); }

@@ -122,7 +122,8 @@ auto start_task(event_loop& loop, task_owner& owner, F&& f, Args&&... args) {
 /// nothing of the caller needs to outlive the call. The loop owns the task: dropping the handle leaves it running.
 /// Throws usage_error where no loop runs, std::bad_alloc without having started anything.
 template <class F, class... Args>
-auto spawn(F&& f, Args&&... args) {
+[[nodiscard("a dropped handle leaves the task running; cast to void to say that this is meant")]] auto spawn(
+    F&& f, Args&&... args) {
   static_assert(!detail::is_task<std::remove_cvref_t<F>>,
                 "spawn() takes a callable and its arguments, never a task: write spawn(f, args...), so that functor "
                 "and arguments live in the new task's frame");

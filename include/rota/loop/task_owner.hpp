@@ -18,8 +18,11 @@ class task_owner : public open_scope {
   explicit task_owner(std::uint32_t flags = 0) noexcept : open_scope(is_owner | flags) {}
   virtual ~task_owner() { ROTA_ASSERT(children == 0); }
 
-  /// A child's body ended with `error`, which may be rota::cancelled. On the executor's thread.
-  virtual void child_failed(task_state& child, const std::exception_ptr& error) noexcept = 0;
+  /// A child has failed or was cancelled (task_state::was_cancelled, error_of(child)); with the flag sees_success, or
+  /// has ended in any way. It has left the tree already, its frame is destroyed later unless somebody refers to it.
+  virtual void child_ended(task_state& child) noexcept = 0;
+
+  bool sees_every_end() const noexcept { return has(sees_success); }
 
   /// Hangs the owner into the scopes of a task without making it the task's current scope.
   void attach(task_state& task) noexcept {
@@ -28,7 +31,7 @@ class task_owner : public open_scope {
   }
   void detach() noexcept { unlink(); }
 
-  void child_ended() noexcept {
+  void one_less() noexcept {
     --children;
     if (waiter && children < wake_below) [[unlikely]]
       make_ready(std::exchange(waiter, nullptr)->frame);

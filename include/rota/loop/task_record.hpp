@@ -23,4 +23,10 @@ task_outcome<T>& outcome_of(task_state& task) noexcept {
 }
 inline outcome_base& outcome_of(task_state& task) noexcept { return *task.root().outcome; }
 
+/// The exception with which a spawned task ended; null after success, and when it was cancelled before it began.
+inline const std::exception_ptr* error_of(task_state& task) noexcept {
+  const outcome_base& outcome = outcome_of(task);
+  return outcome.has_exception() ? outcome.type()->error(&outcome) : nullptr;
+}
+
 }  // namespace rota::detail

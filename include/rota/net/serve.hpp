@@ -41,9 +41,8 @@ namespace detail {
 class connection_owner final : public task_owner {
  public:
   explicit connection_owner(const serve_options& options) noexcept : task_owner(shielded), options_(options) {}
-  void child_failed(task_state& child, const std::exception_ptr& error) noexcept override {
-    if (child.has(task_state::was_cancelled)) return;
-    handler_failed(error, &child);
+  void child_ended(task_state& child) noexcept override {
+    if (!child.has(task_state::was_cancelled)) handler_failed(*error_of(child), &child);
   }
 
   /// A handler that is no coroutine runs here and now; its exception is its connection's all the same. Throws
