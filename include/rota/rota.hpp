@@ -8,6 +8,7 @@
 #include <rota/base/report.hpp>
 #include <rota/base/usage_error.hpp>
 #include <rota/coro/concepts.hpp>
+#include <rota/coro/outcome.hpp>
 #include <rota/coro/sync_wait.hpp>
 #include <rota/coro/task.hpp>
 #include <rota/io/buffer.hpp>
@@ -22,3 +23,9 @@
 #include <rota/net/serve.hpp>
 #include <rota/net/tcp.hpp>
 #include <rota/scope/cancel_scope.hpp>
+#include <rota/scope/cleanup.hpp>
+#include <rota/scope/exception_group.hpp>
+#include <rota/scope/failures.hpp>
+#include <rota/scope/task_group.hpp>
+#include <rota/scope/task_status.hpp>
+#include <rota/scope/timeout.hpp>

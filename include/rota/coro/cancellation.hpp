@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <exception>
 #include <new>
 #include <source_location>
 #include <string>
@@ -45,10 +46,24 @@ struct open_scope : scope_node {
     host->current = parent_;
     unlink();
   }
+  /// Leaves the scope at the end of its block.
+  struct leaving {
+    open_scope& scope;
+    ~leaving() { scope.leave(); }
+  };
   /// After the body of the scope ended with rota::cancelled: was it this scope that was cancelled, and none around
   /// it? Then the exception ends here (an enclosing scope always wins).
   bool absorbs(const cancelled& exception) const noexcept {
     return cancel_requested() && exception.task() == host && !(parent_ && parent_->is_cancelled() && !is_shielded());
+  }
+  bool absorbs(const std::exception_ptr& error) const {
+    try {
+      std::rethrow_exception(error);
+    } catch (const cancelled& exception) {
+      return absorbs(exception);
+    } catch (...) {
+      return false;
+    }
   }
 
   task_state* host = nullptr;
@@ -85,20 +100,16 @@ struct scope_tree : scope_node {
     if (root.cancel_requested()) return;
     as(root).set(requested);
     keep_record(root, cancel_record::make(kind, reason, where));
-    if (root.is_cancelled()) return;  // an enclosing scope was cancelled before: everybody knows
-    scope_node* node = &root;
-    for (;;) {
-      mark(*node);
-      scope_node* next = as(*node).first_;
-      while (next && next->is_shielded()) next = as(*next).next_;
-      while (!next && node != &root) {
-        next = as(*node).next_;
-        while (next && next->is_shielded()) next = as(*next).next_;
-        node = as(*node).parent_;
-      }
-      if (!next) return;
-      node = next;
-    }
+    if (!root.is_cancelled()) mark_below(root);  // otherwise an enclosing scope was cancelled before: everybody knows
+  }
+
+  static scope_node* first_child(scope_node& node) noexcept { return as(node).first_; }
+  /// Gives the node another parent, which may be cancelled.
+  static void move(scope_node& node, scope_node& parent) noexcept {
+    const bool was_cancelled = node.is_cancelled();
+    as(node).unlink();
+    as(node).link(parent);
+    if (node.is_cancelled() && !was_cancelled) mark_below(node);
   }
 
   /// The outermost cancelled scope that reaches `from`: its reason is the one to tell.
@@ -126,6 +137,21 @@ struct scope_tree : scope_node {
 
  private:
   static scope_tree& as(scope_node& node) noexcept { return static_cast<scope_tree&>(node); }
+  static void mark_below(scope_node& root) noexcept {
+    scope_node* node = &root;
+    for (;;) {
+      mark(*node);
+      scope_node* next = as(*node).first_;
+      while (next && next->is_shielded()) next = as(*next).next_;
+      while (!next && node != &root) {
+        next = as(*node).next_;
+        while (next && next->is_shielded()) next = as(*next).next_;
+        node = as(*node).parent_;
+      }
+      if (!next) return;
+      node = next;
+    }
+  }
   static void mark(scope_node& node) noexcept {
     as(node).set(effective);
     task_state* task = host_of(node);

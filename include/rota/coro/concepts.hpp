@@ -6,6 +6,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <rota/base/config.hpp>
 #include <rota/coro/line_mark.hpp>
 
 namespace rota {
@@ -60,5 +61,21 @@ auto suspend_inner(Awaiter& inner, std::coroutine_handle<Promise> handle, line_m
     return inner.await_suspend(handle);
 }
 
+/// What comes out of `co_await body(argument)`.
+template <class F, class Argument>
+using body_value_t = await_result_t<std::invoke_result_t<F&, Argument&>>;
+
+// R10(b): GCC 12.2 destroys an owning closure that is written inside a full expression that awaits twice.
+template <class F>
+inline constexpr bool safe_in_an_await_expression = !ROTA_GCC_MISCOMPILES_COROUTINES || std::is_lvalue_reference_v<F> ||
+                                                    std::is_trivially_destructible_v<std::remove_cvref_t<F>>;
+
 }  // namespace detail
 }  // namespace rota
+
+// The refusal of R10(b), for every function that takes a callable which is awaited in the same expression.
+#define ROTA_REFUSE_OWNING_CLOSURE(F)                                                                        \
+  static_assert(::rota::detail::safe_in_an_await_expression<F>,                                              \
+                "this GCC destroys a lambda that owns something twice when it is written inside a co_await " \
+                "expression: name it first (auto body = [...] ...; co_await with_...(body);) or capture by " \
+                "reference; see docs/compilers.md")

@@ -276,6 +276,15 @@ struct loop_access {
   /// Room for one more task, before it exists.
   static void reserve_task(event_loop& loop) { loop.ready_.reserve(); }
   static void unreserve_task(event_loop& loop) noexcept { loop.ready_.unreserve(); }
+  static void reserve_tasks(event_loop& loop, std::size_t count) {
+    std::size_t reserved = 0;
+    try {
+      for (; reserved != count; ++reserved) loop.ready_.reserve();
+    } catch (...) {
+      for (; reserved != 0; --reserved) loop.ready_.unreserve();
+      throw;
+    }
+  }
   /// Queues the first step of a task whose state lies behind its root frame. Room was reserved.
   static void start(event_loop& loop, task_owner& owner, task_state& task) noexcept {
     task.link(owner);

@@ -16,7 +16,7 @@
 #include <rota/loop/sleep.hpp>
 #include <rota/loop/spawn.hpp>
 #include <rota/net/tcp.hpp>
-#include <rota/scope/cancel_scope.hpp>
+#include <rota/scope/timeout.hpp>
 
 namespace rota {
 

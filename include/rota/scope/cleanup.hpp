@@ -1,0 +1,149 @@
+// Cleanup that awaits, on every way out: with(resource, body), and what a scope's defer() runs.
+//
+// C++ destructors cannot await, and after a cancel no await succeeds. So each cleanup runs shielded from outside cancels,
+// under a limit that its writer must choose.
+#pragma once
+
+#include <concepts>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <rota/base/clock.hpp>
+#include <rota/coro/concepts.hpp>
+#include <rota/coro/outcome.hpp>
+#include <rota/coro/task.hpp>
+#include <rota/scope/exception_group.hpp>
+#include <rota/scope/timeout.hpp>
+
+namespace rota {
+
+namespace detail {
+
+/// The errors of a body and of the cleanups after it, as one. A cancel of the body yields to an error of its cleanup:
+/// the next suspension throws it again, while the error would be lost.
+class cleanup_errors {
+ public:
+  explicit cleanup_errors(std::exception_ptr body) noexcept : body_(std::move(body)) {}
+  void add(std::exception_ptr error) { cleanups_.emplace_back(std::move(error), "cleanup"); }
+  std::exception_ptr combined() {
+    if (cleanups_.empty()) return body_;
+    const bool body_failed = body_ && !is_cancellation(body_);
+    if (!body_failed && cleanups_.size() == 1) return cleanups_.front().error;
+    if (body_failed) cleanups_.insert(cleanups_.begin(), exception_group::member(body_, "the body"));
+    return std::make_exception_ptr(exception_group("a body and its cleanup", std::move(cleanups_)));
+  }
+
+ private:
+  std::exception_ptr body_;
+  std::vector<exception_group::member> cleanups_;
+};
+
+/// Deferred calls, the newest first.
+class cleanup_stack {
+  struct node {
+    explicit node(nanoseconds l) noexcept : limit(l) {}
+    node(const node&) = delete;
+    node& operator=(const node&) = delete;
+    virtual ~node() = default;
+    virtual task<> run() = 0;
+    std::unique_ptr<node> next;
+    nanoseconds limit;
+  };
+  template <class F, class... Args>
+  struct call final : node {
+    template <class G, class... As>
+    call(nanoseconds l, G&& g, As&&... as) : node(l), f(std::forward<G>(g)), args(std::forward<As>(as)...) {}
+    task<> run() override {
+      co_await std::apply([this](Args&... a) { return std::invoke(std::move(f), std::move(a)...); }, args);
+    }
+    F f;
+    std::tuple<Args...> args;
+  };
+
+ public:
+  bool empty() const noexcept { return !first_; }
+
+  template <class F, class... Args>
+  void push(nanoseconds limit, F&& f, Args&&... args) {
+    static_assert(
+        std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>,
+        "defer(limit, f, args...): f cannot be called with these arguments, which are stored and passed on as rvalues");
+    auto made = std::make_unique<call<std::decay_t<F>, std::decay_t<Args>...>>(limit, std::forward<F>(f),
+                                                                               std::forward<Args>(args)...);
+    made->next = std::move(first_);
+    first_ = std::move(made);
+  }
+
+  /// Runs them all, also those that are deferred meanwhile. Gives the error to throw, or null.
+  task<std::exception_ptr> run(std::exception_ptr body_error) {
+    cleanup_errors errors(std::move(body_error));
+    while (first_) {
+      const std::unique_ptr<node> one = std::move(first_);
+      first_ = std::move(one->next);
+      std::exception_ptr error;
+      try {
+        co_await shield(duration(one->limit), one->run());
+      } catch (...) {
+        error = std::current_exception();
+      }
+      if (error) errors.add(std::move(error));
+    }
+    co_return errors.combined();
+  }
+
+ private:
+  std::unique_ptr<node> first_;
+};
+
+template <class R, class F>
+task<body_value_t<F, R>> run_with(nanoseconds limit, R resource, F body) {
+  using value = body_value_t<F, R>;
+  outcome<value> result;
+  try {
+    if constexpr (std::is_void_v<value>) {
+      co_await std::invoke(body, resource);
+      result.emplace();
+    } else {
+      result.emplace(co_await std::invoke(body, resource));
+    }
+  } catch (...) {
+    result.set_exception(std::current_exception());
+  }
+  cleanup_errors errors(result.exception());
+  std::exception_ptr error;
+  try {
+    co_await shield(duration(limit), resource.close());
+  } catch (...) {
+    error = std::current_exception();
+  }
+  if (error) errors.add(std::move(error));
+  if (std::exception_ptr all = errors.combined()) std::rethrow_exception(all);
+  if constexpr (!std::is_void_v<value>) co_return std::move(result).value();
+}
+
+}  // namespace detail
+
+/// Has an awaitable close().
+template <class R>
+concept closes_awaitably = requires(R& r) {
+  { r.close() } -> awaitable;
+};
+
+/// Runs `body(resource)`, which returns a task, and closes the resource on every way out: value, exception, cancel.
+/// The close is shielded from outside cancels, but after `limit` it is cancelled all the same, which counts as its
+/// failure (errc::timed_out). Gives the body's value. An error of close() alone is thrown as it is, and wins over a
+/// cancel; with an error of the body it is thrown as an exception_group of both. The resource is moved in, and
+/// destroyed when the await ends.
+template <class Rep, class Period, class R, class F>
+  requires closes_awaitably<R> && std::invocable<F&, R&>
+task<detail::body_value_t<F, R>> with(std::chrono::duration<Rep, Period> limit, R resource, F&& body) {
+  ROTA_REFUSE_OWNING_CLOSURE(F);
+  return detail::run_with<R, F>(detail::saturate(limit), std::move(resource), std::forward<F>(body));
+}
+
+}  // namespace rota

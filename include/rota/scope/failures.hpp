@@ -1,0 +1,100 @@
+// The errors of tasks that run together: kept until all have ended, without allocating.
+#pragma once
+
+#include <exception>
+#include <source_location>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <rota/coro/describe.hpp>
+#include <rota/loop/event_loop.hpp>
+#include <rota/scope/exception_group.hpp>
+
+namespace rota::detail {
+
+/// An owner whose first failing child cancels the others. A child that failed stays in memory, and in a list through
+/// its own state, until somebody takes the errors: so noting a failure needs no memory.
+class failure_collector : public task_owner {
+ public:
+  explicit failure_collector(const char* what, line_mark where, std::uint32_t flags = 0) noexcept
+      : task_owner(flags), what_(what), where_(where) {}
+  ~failure_collector() override { drop_failures(); }
+
+  bool failed() const noexcept { return first_ != nullptr; }
+  bool child_was_cancelled() const noexcept { return child_was_cancelled_; }
+
+  void child_ended(task_state& child) noexcept override {
+    if (child.has(task_state::was_cancelled)) {
+      child_was_cancelled_ = true;
+    } else if (child.has(task_state::failed)) {
+      keep(child);
+      cancel_others(*error_of(child), child.root().waits_at);
+    }
+  }
+
+  /// Cancels every child that is left, and the host if it is in the scope, because of `error`.
+  void cancel_others(const std::exception_ptr& error, std::source_location where) noexcept {
+    if (cancel_requested()) return;
+    std::string reason;
+    try {
+      reason = "a sibling failed: " + describe(error);
+    } catch (...) {  // out of memory: the cancel matters more than its text
+    }
+    scope_tree::cancel(*this, cancel_kind::sibling, reason.empty() ? std::string_view("a sibling failed") : reason,
+                       where);
+  }
+
+  /// How all of it ended: null, a cancel, or an exception_group of the children's errors and the body's. Throws
+  /// std::bad_alloc.
+  std::exception_ptr conclude(std::exception_ptr body = nullptr) {
+    const bool body_failed = body && !is_cancellation(body);
+    if (!failed() && !body_failed) return body;
+    return group_of_failures(body_failed ? body : nullptr);
+  }
+
+ protected:
+  ROTA_COLD std::exception_ptr group_of_failures(const std::exception_ptr& body) {
+    std::vector<exception_group::member> members;
+    for (task_state* child = first_; child; child = next_of(*child))
+      members.emplace_back(*error_of(*child), describe(*child));
+    if (body) members.emplace_back(body, "its body");
+    const std::source_location at = source_line(where_);
+    std::string message = what_;
+    message += ", ";
+    message += at.file_name();
+    message += ":" + std::to_string(at.line());
+    drop_failures();
+    return std::make_exception_ptr(exception_group(std::move(message), std::move(members)));
+  }
+
+  void keep(task_state& child) noexcept {
+    ++child.references_;
+    child.set(task_state::retrieved);
+    child.wait = 0;  // an ended task waits for nothing: the word leads to the next one
+    if (last_)
+      last_->wait = reinterpret_cast<std::uintptr_t>(&child);
+    else
+      first_ = &child;
+    last_ = &child;
+  }
+
+ private:
+  static task_state* next_of(task_state& child) noexcept { return reinterpret_cast<task_state*>(child.wait); }
+  void drop_failures() noexcept {
+    for (task_state* child = std::exchange(first_, nullptr); child;) {
+      task_state& one = *std::exchange(child, next_of(*child));
+      if (--one.references_ == 0) destroy_task(one);
+    }
+    last_ = nullptr;
+  }
+
+  const char* what_;
+  line_mark where_;
+  task_state* first_ = nullptr;
+  task_state* last_ = nullptr;
+  bool child_was_cancelled_ = false;
+};
+
+}  // namespace rota::detail

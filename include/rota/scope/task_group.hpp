@@ -1,0 +1,160 @@
+// Task groups: tasks that live and fail together (asyncio: TaskGroup; Trio: nursery).
+#pragma once
+
+#include <concepts>
+#include <exception>
+#include <source_location>
+#include <string_view>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+#include <rota/base/usage_error.hpp>
+#include <rota/coro/outcome.hpp>
+#include <rota/coro/task.hpp>
+#include <rota/loop/join_handle.hpp>
+#include <rota/loop/spawn.hpp>
+#include <rota/scope/cleanup.hpp>
+#include <rota/scope/failures.hpp>
+#include <rota/scope/task_status.hpp>
+
+namespace rota {
+
+namespace detail {
+struct task_group_access;
+}  // namespace detail
+
+/// What the body of with_task_group gets. For the loop and thread of the task that opened it; children may use it, too,
+/// since it outlives them.
+class task_group : detail::failure_collector {
+ public:
+  /// Starts `f(args...)` as a child, as rota::spawn does: stored, queued, in order. The handle may be dropped. In a
+  /// group that is cancelled the child never begins, and its handle says cancelled. Throws usage_error when the group
+  /// has ended, std::bad_alloc without having started anything.
+  template <class F, class... Args>
+  auto spawn(F&& f, Args&&... args) {
+    return detail::start_task(checked(), *this, std::forward<F>(f), std::forward<Args>(args)...);
+  }
+
+  /// Starts `f(status, args...)` as a child and waits until it calls `status.started(value)`, which gives that value;
+  /// the child then goes on in the group. f's first parameter is a rota::task_status<V>, by value.
+  /// Until then the child belongs to the caller: its exception is thrown here and is none of the group's, and a cancel
+  /// of the caller cancels it. A child that ends without having started is a usage_error.
+  template <class F, class... Args>
+  auto start(F&& f, Args&&... args) {
+    using status = detail::first_parameter_t<std::decay_t<F>>;
+    return start_child<typename status::value_type, std::decay_t<F>, std::decay_t<Args>...>(
+        *this, std::forward<F>(f), std::forward<Args>(args)...);
+  }
+
+  /// Cancels the children and, until it has ended, the body. The group then ends without an error of its own.
+  /// Idempotent. `reason` is copied.
+  void cancel(std::string_view reason = {}, std::source_location where = std::source_location::current()) noexcept {
+    detail::scope_tree::cancel(*this, cancel_kind::requested, reason, where);
+  }
+  bool cancel_requested() const noexcept { return scope_node::cancel_requested(); }
+  /// Children that have not ended.
+  std::size_t size() const noexcept { return children; }
+
+  /// When every child has ended, `co_await f(args...)` runs: see cancel_scope::defer.
+  template <class Rep, class Period, class F, class... Args>
+  void defer(std::chrono::duration<Rep, Period> limit, F&& f, Args&&... args) {
+    cleanups_.push(detail::saturate(limit), std::forward<F>(f), std::forward<Args>(args)...);
+  }
+
+ private:
+  friend detail::task_group_access;
+
+  explicit task_group(detail::line_mark where) noexcept : failure_collector("a task group", where) {}
+
+  event_loop& checked() {
+    if (!host) [[unlikely]]
+      throw usage_error(usage_error::kind::invalid_argument, "a task group was used after it had ended");
+    event_loop& loop = detail::loop_access::loop_of(*host);
+    if (event_loop::current() != &loop) [[unlikely]]
+      throw usage_error(usage_error::kind::wrong_loop, "a task group was used outside its own event loop");
+    return loop;
+  }
+
+  template <class V, class F, class... Args>
+  static task<V> start_child(task_group& group, F f, Args... args) {
+    event_loop& loop = group.checked();
+    detail::task_state& me = co_await detail::this_state_awaiter();
+    detail::pending_start<V> pending(group);
+    pending.attach(me);
+    const detail::pending_start_base::ending at_end(pending);
+    detail::start_task(loop, pending, std::move(f), task_status<V>(pending), std::move(args)...);
+    while (pending.children != 0) co_await detail::children_awaiter(pending, 1, false);
+    pending.throw_unless_started(me);
+    if constexpr (!std::is_void_v<V>) co_return std::move(pending.result).value();
+  }
+
+  // After group.cancel(): no error of its own, but a value that the body did not give cannot be made up.
+  static std::exception_ptr ended_early(bool has_value) {
+    if (!has_value) return nullptr;
+    return std::make_exception_ptr(std::system_error(make_error_code(errc::task_cancelled),
+                                                     "a task group was cancelled before its body had a value"));
+  }
+
+  detail::cleanup_stack cleanups_;
+};
+
+namespace detail {
+
+// Lets the coroutine below into the group, which users only see from inside.
+struct task_group_access {
+  template <class F>
+  static task<body_value_t<F, task_group>> run(F body, line_mark where) {
+    using value = body_value_t<F, task_group>;
+    task_group group(where);
+    task_state& me = co_await this_state_awaiter();
+    outcome<value> result;
+    std::exception_ptr error;
+    {
+      group.enter(me);
+      const open_scope::leaving at_end{group};
+      try {
+        if constexpr (std::is_void_v<value>) {
+          co_await std::invoke(body, group);
+          result.emplace();
+        } else {
+          result.emplace(co_await std::invoke(body, group));
+        }
+      } catch (...) {
+        result.set_exception(std::current_exception());
+      }
+      error = result.exception();
+      if (error) group.cancel_others(error, me.root().waits_at);
+      while (group.children != 0) co_await children_awaiter(group, 1, false);
+      error = group.conclude(std::move(error));
+      if (!group.cleanups_.empty()) error = co_await group.cleanups_.run(std::move(error));
+      if (error && group.absorbs(error)) error = task_group::ended_early(!std::is_void_v<value>);
+    }
+    group.host = nullptr;
+    if (error) std::rethrow_exception(error);
+    // Children were cancelled from outside: the group did not happen as a whole, though its body did.
+    if (group.child_was_cancelled() && me.is_cancelled()) throw_cancelled(me);
+    if constexpr (!std::is_void_v<value>) co_return std::move(result).value();
+  }
+};
+
+}  // namespace detail
+
+/// Runs `body(group)`, which returns a task, and leaves only when it and every child have ended, also those that were
+/// spawned meanwhile. Gives the body's value.
+///
+/// The first child that fails, or the body if it fails, cancels all others (cancel_kind::sibling). Then everyone is
+/// waited for, and what leaves is one exception_group of all their errors; children that ended as cancelled are no
+/// errors. A cancel from outside cancels body and children, and leaves as rota::cancelled; errors win over it, and the
+/// next suspension throws it again. After group.cancel() a body that was cancelled gives no error (with a value to
+/// give: std::system_error, errc::task_cancelled).
+///
+/// A named body is kept by reference and must live until the await ends; any other is moved into the group's frame.
+template <class F>
+  requires std::invocable<F&, task_group&>
+task<detail::body_value_t<F, task_group>> with_task_group(F&& body, detail::line_mark where = ROTA_CALLERS_LINE) {
+  ROTA_REFUSE_OWNING_CLOSURE(F);
+  return detail::task_group_access::run<F>(std::forward<F>(body), where);
+}
+
+}  // namespace rota

@@ -1,0 +1,164 @@
+// task_status<V>: how a child of task_group::start says that it is ready.
+#pragma once
+
+#include <exception>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+#include <rota/base/error.hpp>
+#include <rota/base/usage_error.hpp>
+#include <rota/coro/outcome.hpp>
+#include <rota/loop/event_loop.hpp>
+
+namespace rota {
+
+template <class V = void>
+class task_status;
+
+namespace detail {
+
+/// Owns a child from start() until it says started(); then the child moves to the group.
+class pending_start_base : public task_owner {
+ public:
+  explicit pending_start_base(task_owner& group) noexcept : group_(group) { ++group_.children; }
+
+  void child_ended(task_state& child) noexcept override {
+    cancelled_ = child.has(task_state::was_cancelled);
+    if (cancelled_) return;
+    // The error goes to the caller of start(): nobody has lost it.
+    child.set(task_state::retrieved);
+    error_ = *error_of(child);
+  }
+
+  /// Gives the child to the group.
+  void hand_over() noexcept {
+    scope_tree::move(*scope_tree::first_child(*this), group_);
+    handed_over_ = true;
+    one_less();
+  }
+
+  void throw_unless_started(task_state& caller) {
+    if (handed_over_) return;
+    if (error_) std::rethrow_exception(error_);
+    if (caller.is_cancelled()) throw_cancelled(caller);
+    if (cancelled_) throw std::system_error(make_error_code(errc::task_cancelled), "start");
+    throw usage_error(usage_error::kind::invalid_argument,
+                      "the function of task_group::start() ended without calling started()");
+  }
+
+  // The group counts the start from its beginning, so that it does not end meanwhile.
+  class ending {
+   public:
+    explicit ending(pending_start_base& p) noexcept : pending_(p) {}
+    ending(const ending&) = delete;
+    ending& operator=(const ending&) = delete;
+    ~ending() {
+      pending_.detach();
+      if (!pending_.handed_over_) pending_.group_.one_less();
+    }
+
+   private:
+    pending_start_base& pending_;
+  };
+
+ private:
+  task_owner& group_;
+  std::exception_ptr error_;
+  bool handed_over_ = false;
+  bool cancelled_ = false;
+};
+
+template <class V>
+class pending_start final : public pending_start_base {
+ public:
+  using pending_start_base::pending_start_base;
+  ~pending_start() override {
+    if (status) status->pending_ = nullptr;
+  }
+  outcome<V> result;
+  task_status<V>* status = nullptr;
+};
+
+template <class F>
+struct first_parameter {
+  static_assert(
+      !std::is_same_v<F, F>,
+      "task_group::start(f, args...): the first parameter of f must be a rota::task_status<V>, and f must not "
+      "be a template or have overloads");
+};
+template <class F>
+  requires requires { &F::operator(); }
+struct first_parameter<F> : first_parameter<decltype(&F::operator())> {};
+template <class R, class P, class... Ps>
+struct first_parameter<R (*)(P, Ps...)> {
+  using type = std::remove_cvref_t<P>;
+};
+template <class R, class P, class... Ps>
+struct first_parameter<R (*)(P, Ps...) noexcept> : first_parameter<R (*)(P, Ps...)> {};
+template <class C, class R, class P, class... Ps>
+struct first_parameter<R (C::*)(P, Ps...)> : first_parameter<R (*)(P, Ps...)> {};
+template <class C, class R, class P, class... Ps>
+struct first_parameter<R (C::*)(P, Ps...) const> : first_parameter<R (*)(P, Ps...)> {};
+template <class C, class R, class P, class... Ps>
+struct first_parameter<R (C::*)(P, Ps...) noexcept> : first_parameter<R (*)(P, Ps...)> {};
+template <class C, class R, class P, class... Ps>
+struct first_parameter<R (C::*)(P, Ps...) const noexcept> : first_parameter<R (*)(P, Ps...)> {};
+template <class F>
+using first_parameter_t = typename first_parameter<F>::type;
+
+}  // namespace detail
+
+/// Movable; given to the function that task_group::start runs, as its first argument.
+template <class V>
+class task_status {
+ public:
+  using value_type = V;
+
+  task_status(task_status&& other) noexcept : pending_(std::exchange(other.pending_, nullptr)), called_(other.called_) {
+    follow();
+  }
+  task_status& operator=(task_status&& other) noexcept {
+    if (this != &other) {
+      forget();
+      pending_ = std::exchange(other.pending_, nullptr);
+      called_ = other.called_;
+      follow();
+    }
+    return *this;
+  }
+  ~task_status() { forget(); }
+
+  /// start() goes on with the value, this task in the group. Once: a second call is a usage_error. When the caller of
+  /// start() was cancelled meanwhile, this does nothing, and the next suspension is cancelled, too.
+  template <class... Args>
+  void started(Args&&... args) {
+    if (called_)
+      throw usage_error(usage_error::kind::invalid_argument, "started() was called twice, or after start() had ended");
+    if (pending_ && !pending_->is_cancelled()) {
+      pending_->result.emplace(std::forward<Args>(args)...);
+      pending_->hand_over();
+    }
+    called_ = true;
+    forget();
+  }
+
+  // For the library.
+  explicit task_status(detail::pending_start<V>& pending) noexcept : pending_(&pending) { follow(); }
+
+ private:
+  friend detail::pending_start<V>;
+
+  void follow() noexcept {
+    if (pending_) pending_->status = this;
+  }
+  void forget() noexcept {
+    if (pending_) pending_->status = nullptr;
+    pending_ = nullptr;
+  }
+
+  detail::pending_start<V>* pending_;
+  bool called_ = false;
+};
+
+}  // namespace rota

@@ -1,0 +1,180 @@
+// Time limits and shields around an await: timeout, move_on_after, shield. Rules R2 and R3; the model is Trio's cancel
+// scopes.
+#pragma once
+
+#include <new>
+#include <optional>
+#include <source_location>
+#include <type_traits>
+#include <utility>
+
+#include <rota/base/clock.hpp>
+#include <rota/coro/cancellation.hpp>
+#include <rota/coro/concepts.hpp>
+#include <rota/loop/event_loop.hpp>
+
+namespace rota {
+namespace detail {
+
+/// A scope of a task that may have a deadline.
+class deadline_scope : public open_scope {
+ public:
+  explicit deadline_scope(std::uint32_t flags = 0) noexcept : open_scope(flags) {}
+  ~deadline_scope() { disarm(); }
+
+  /// Replaces an earlier one; needs a loop unless it is `never`.
+  void set_deadline(nanoseconds when, std::source_location where) {
+    disarm();
+    deadline_set_at = where;
+    alarm_.deadline = when;
+    if (when == never || !host) return;
+    alarm_.target = reinterpret_cast<std::uintptr_t>(static_cast<open_scope*>(this)) | 1;
+    loop_access::timers(loop_access::loop_of(*host)).arm(alarm_);
+  }
+  nanoseconds deadline() const noexcept { return alarm_.deadline; }
+  void disarm() noexcept {
+    if (alarm_.next) loop_access::timers(static_cast<event_loop&>(*host->exec)).cancel(alarm_);
+  }
+
+ private:
+  loop_timer alarm_;
+};
+
+// An empty answer says that the scope was cancelled.
+template <class T>
+using maybe = std::conditional_t<std::is_void_v<T>, bool, std::optional<std::remove_cvref_t<T>>>;
+
+enum class when_cancelled : bool { throw_timed_out, give_nothing };
+
+/// Opens a scope around an awaitable for the length of one co_await, without a frame of its own.
+template <class A, when_cancelled Policy>
+class [[nodiscard]] scope_awaiter {
+  using value = await_result_t<A>;
+
+ public:
+  scope_awaiter(std::uint32_t flags, nanoseconds when, bool is_absolute, A&& a)
+      : scope_(flags), inner_(awaiter_of(static_cast<A&&>(a))), when_(when), is_absolute_(is_absolute) {}
+  scope_awaiter(const scope_awaiter&) = delete;
+  scope_awaiter& operator=(const scope_awaiter&) = delete;
+  ~scope_awaiter() {
+    if (open_) leave();
+  }
+
+  bool await_ready() const noexcept { return false; }
+
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
+    task_state& task = suspend_at(handle, where);
+    try {
+      enter(task, where);
+      return begin(task, handle, where);
+    } catch (...) {
+      // Now, not in the destructor: awaiters of one expression are destroyed outermost first.
+      leave();
+      throw;
+    }
+  }
+
+  std::conditional_t<Policy == when_cancelled::give_nothing, maybe<value>, value> await_resume() {
+    const struct closing {
+      scope_awaiter& self;
+      ~closing() { self.leave(); }  // here, not with the awaiter: other awaits may follow in the same full expression
+    } at_exit{*this};
+    try {
+      if constexpr (!std::is_void_v<value>) {
+        return inner_.await_resume();
+      } else {
+        inner_.await_resume();
+        if constexpr (Policy == when_cancelled::give_nothing)
+          return true;
+        else
+          return;
+      }
+    } catch (const cancelled& exception) {
+      if (!scope_.absorbs(exception)) throw;
+    }
+    if constexpr (Policy == when_cancelled::give_nothing)
+      return {};
+    else
+      throw_error(make_error_code(errc::timed_out), "the deadline passed");
+  }
+
+ private:
+  // Whoever the inner awaiter transfers to is parked, so that nothing can pile up on the stack (rule R5).
+  template <class Promise>
+  bool begin(task_state& task, std::coroutine_handle<Promise> handle, line_mark where) {
+    using suspended = decltype(suspend_inner(inner_, handle, where));
+    if constexpr (std::is_void_v<suspended>) {
+      if (inner_.await_ready()) return false;
+      suspend_inner(inner_, handle, where);
+      return true;
+    } else if constexpr (std::is_same_v<suspended, bool>) {
+      return !inner_.await_ready() && suspend_inner(inner_, handle, where);
+    } else {
+      if (inner_.await_ready()) return false;
+      const std::coroutine_handle<> next = suspend_inner(inner_, handle, where);
+      if (next == handle) return false;
+      task.exec->park(next.address());
+      return true;
+    }
+  }
+
+  ROTA_NOINLINE void enter(task_state& task, line_mark where) {
+    scope_.enter(task);
+    open_ = true;
+    if (when_ == never) return;
+    event_loop& loop = loop_access::loop_of(task);
+    scope_.set_deadline(is_absolute_ ? when_ : deadline_after(loop_access::now(loop), when_), source_line(where));
+  }
+  void leave() noexcept {
+    open_ = false;
+    scope_.disarm();
+    scope_.leave();
+  }
+
+  deadline_scope scope_;
+  awaiter_of_t<A> inner_;
+  nanoseconds when_;
+  bool is_absolute_;
+  bool open_ = false;
+};
+
+}  // namespace detail
+
+/// Awaits `a` for at most `d`; then cancels it, waits until it has ended, and throws std::system_error with
+/// errc::timed_out. A value that came in spite of the cancel is given (rule R2). Only this deadline is
+/// converted: a cancel from outside stays rota::cancelled. Zero or negative: expires at the first suspension that
+/// lasts beyond this iteration.
+template <class Rep, class Period, awaitable A>
+auto timeout(std::chrono::duration<Rep, Period> d, A&& a) {
+  return detail::scope_awaiter<A, detail::when_cancelled::throw_timed_out>(0, detail::saturate(d), false,
+                                                                           static_cast<A&&>(a));
+}
+/// The same with an absolute deadline; time_point::max(): none.
+template <awaitable A>
+auto timeout_at(time_point t, A&& a) {
+  return detail::scope_awaiter<A, detail::when_cancelled::throw_timed_out>(0, detail::to_nanoseconds(t), true,
+                                                                           static_cast<A&&>(a));
+}
+
+/// Like timeout, but an expired deadline is no error: gives std::optional (bool for void), empty when it expired.
+template <class Rep, class Period, awaitable A>
+auto move_on_after(std::chrono::duration<Rep, Period> d, A&& a) {
+  return detail::scope_awaiter<A, detail::when_cancelled::give_nothing>(0, detail::saturate(d), false,
+                                                                        static_cast<A&&>(a));
+}
+template <awaitable A>
+auto move_on_at(time_point t, A&& a) {
+  return detail::scope_awaiter<A, detail::when_cancelled::give_nothing>(0, detail::to_nanoseconds(t), true,
+                                                                        static_cast<A&&>(a));
+}
+
+/// Cleanup that must await: a cancel from outside does not reach `a`, but after `d` it is cancelled all the same and
+/// std::system_error with errc::timed_out is thrown. The deadline is mandatory, so that no cleanup hangs for ever.
+template <class Rep, class Period, awaitable A>
+auto shield(std::chrono::duration<Rep, Period> d, A&& a) {
+  return detail::scope_awaiter<A, detail::when_cancelled::throw_timed_out>(
+      detail::open_scope::shielded, detail::saturate(d), false, static_cast<A&&>(a));
+}
+
+}  // namespace rota
