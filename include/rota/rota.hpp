@@ -24,8 +24,13 @@
 #include <rota/net/tcp.hpp>
 #include <rota/scope/cancel_scope.hpp>
 #include <rota/scope/cleanup.hpp>
+#include <rota/scope/end_watch.hpp>
 #include <rota/scope/exception_group.hpp>
 #include <rota/scope/failures.hpp>
+#include <rota/scope/gather.hpp>
 #include <rota/scope/task_group.hpp>
 #include <rota/scope/task_status.hpp>
 #include <rota/scope/timeout.hpp>
+#include <rota/scope/together.hpp>
+#include <rota/scope/when_all.hpp>
+#include <rota/scope/when_any.hpp>

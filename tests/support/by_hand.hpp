@@ -70,7 +70,7 @@ class by_hand {
   };
 
   hand hand_;
-  rota::detail::task_state state_{hand_};
+  rota::detail::task_state state_{&hand_};
   rota::detail::task_outcome<T> outcome_;
   std::coroutine_handle<rota::detail::task_promise<T>> frame_;
 };

@@ -42,6 +42,7 @@ class scope_node {
     retrieved = 128,      // task: somebody has seen its outcome
     failed = 256,         // task: it ended with an exception
     was_cancelled = 512,  // task: that exception was rota::cancelled
+    marked = 2048,        // task: for a moment, by who looks for duplicates
   };
 
   explicit scope_node(std::uint32_t flags) noexcept : flags_(static_cast<std::uint16_t>(flags)) {}
@@ -49,6 +50,7 @@ class scope_node {
 
   bool has(flag f) const noexcept { return (flags_ & f) != 0; }
   void set(flag f) noexcept { flags_ = static_cast<std::uint16_t>(flags_ | f); }
+  void clear(flag f) noexcept { flags_ = static_cast<std::uint16_t>(flags_ & ~f); }
 
   void link(scope_node& parent) noexcept {
     parent_ = &parent;

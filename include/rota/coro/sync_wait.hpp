@@ -87,7 +87,8 @@ T sync_wait(task<T> t) {
     ~destroy() { handle.destroy(); }
   } const at_exit{frame};
   detail::waiting_thread thread;
-  detail::held_state state(thread);
+  detail::held_state state;
+  state.exec = &thread;
   state.root_frame = frame.address();
   detail::task_outcome<T> outcome;
   frame.promise().state = &state;

@@ -91,7 +91,7 @@ struct end_hook : custom_wait {
 };
 
 struct task_state : scope_node {
-  explicit task_state(executor& runs_on) noexcept : scope_node(is_task), exec(&runs_on), current(this) {}
+  explicit task_state(executor* runs_on) noexcept : scope_node(is_task), exec(runs_on), current(this) {}
 
   executor* exec;
   scope_node* current;      // the innermost open scope of this task
@@ -102,6 +102,16 @@ struct task_state : scope_node {
     if (has_extras()) [[unlikely]]
       return reinterpret_cast<task_extras_base*>(tagged() - 1)->joiners;
     return joiners_or_extras_;
+  }
+  void add_joiner(custom_wait& joiner) noexcept {
+    custom_wait** end = &joiners();
+    while (*end) end = &(*end)->next;
+    *end = &joiner;
+  }
+  void remove_joiner(custom_wait& joiner) noexcept {
+    custom_wait** link = &joiners();
+    while (*link != &joiner) link = &(*link)->next;
+    *link = joiner.next;
   }
   bool has_extras() const noexcept { return (tagged() & 1) != 0; }
   /// Null for most tasks.
@@ -129,10 +139,12 @@ struct task_state : scope_node {
   void* waiting_for() const noexcept { return reinterpret_cast<void*>(wait & ~std::uintptr_t{7}); }
 
   // scope_node keeps these to the library.
+  using scope_node::clear;
   using scope_node::failed;
   using scope_node::finished;
   using scope_node::has;
   using scope_node::link;
+  using scope_node::marked;
   using scope_node::references_;
   using scope_node::retrieved;
   using scope_node::set;
@@ -149,7 +161,7 @@ struct task_state : scope_node {
 
 /// The state of a task whose frame was made without room behind it: an argument of when_all, which keeps the state.
 struct held_state : task_state {
-  using task_state::task_state;
+  held_state() noexcept : task_state(nullptr) {}  // until it is started
   void* root_frame = nullptr;
 };
 

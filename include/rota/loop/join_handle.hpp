@@ -33,14 +33,10 @@ struct join_wait : custom_wait {
       return false;
     }
     frame = its_frame;
-    custom_wait** end = &joined.joiners();  // first come, first resumed
-    while (*end) end = &(*end)->next;
-    *end = this;
+    joined.add_joiner(*this);  // first come, first resumed
     cancel = [](custom_wait& self) noexcept {
       auto& wait = static_cast<join_wait&>(self);
-      custom_wait** link = &wait.joined.joiners();
-      while (*link != &wait) link = &(*link)->next;
-      *link = wait.next;
+      wait.joined.remove_joiner(wait);
       wait.withdrawn = true;
       make_ready(wait.frame);
     };

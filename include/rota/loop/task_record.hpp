@@ -10,7 +10,7 @@ namespace rota::detail {
 
 template <class T>
 struct task_record : task_state {
-  explicit task_record(executor& runs_on) noexcept : task_state(runs_on) {
+  explicit task_record(executor& runs_on) noexcept : task_state(&runs_on) {
     if (!std::is_trivially_destructible_v<typename task_outcome<T>::stored>)
       outcome.set_type(&task_outcome<T>::destroyer);
   }
@@ -20,7 +20,6 @@ struct task_record : task_state {
 /// The same for a task whose frame was made before anybody knew who would run it.
 template <class T>
 struct held_record : held_state {
-  using held_state::held_state;
   task_outcome<T> outcome;
 };
 

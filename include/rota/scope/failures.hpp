@@ -18,9 +18,12 @@ namespace rota::detail {
 /// its own state, until somebody takes the errors: so noting a failure needs no memory.
 class failure_collector : public task_owner {
  public:
-  explicit failure_collector(const char* what, line_mark where, std::uint32_t flags = 0) noexcept
+  explicit failure_collector(const char* what, line_mark where = nullptr, std::uint32_t flags = 0) noexcept
       : task_owner(flags), what_(what), where_(where) {}
   ~failure_collector() override { drop_failures(); }
+
+  /// The user's line that all of it is about.
+  void set_line(line_mark where) noexcept { where_ = where; }
 
   bool failed() const noexcept { return first_ != nullptr; }
   bool child_was_cancelled() const noexcept { return child_was_cancelled_; }
@@ -80,6 +83,8 @@ class failure_collector : public task_owner {
     last_ = &child;
   }
 
+  bool child_was_cancelled_ = false;
+
  private:
   static task_state* next_of(task_state& child) noexcept { return reinterpret_cast<task_state*>(child.wait); }
   void drop_failures() noexcept {
@@ -94,7 +99,6 @@ class failure_collector : public task_owner {
   line_mark where_;
   task_state* first_ = nullptr;
   task_state* last_ = nullptr;
-  bool child_was_cancelled_ = false;
 };
 
 }  // namespace rota::detail

@@ -1,0 +1,165 @@
+// Waits for the ends of several spawned tasks, without owning them: what gather, wait and as_completed stand on.
+#pragma once
+
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+#include <rota/base/usage_error.hpp>
+#include <rota/coro/task_state.hpp>
+#include <rota/loop/event_loop.hpp>
+
+namespace rota::detail {
+
+/// Which tasks of a fixed number have ended, in the order of their ends. The tasks stay alive by handles that the user of
+/// the watch keeps; it may be destroyed at any time.
+class end_watch {
+ public:
+  enum class goal : std::uint8_t { all, first, first_exception, first_failure };  // a cancelled task fails, too
+
+  explicit end_watch(std::size_t capacity) : hooks_(std::make_unique<hook[]>(capacity)) {}
+  end_watch(const end_watch&) = delete;
+  end_watch& operator=(const end_watch&) = delete;
+  ~end_watch() {
+    for (std::size_t i = 0; i != size_; ++i)
+      if (!hooks_[i].has_ended) hooks_[i].task->remove_joiner(hooks_[i]);
+  }
+
+  void add(task_state& task) noexcept {
+    hook& h = hooks_[size_++];
+    h.watch = this;
+    h.task = &task;
+    h.ended = [](end_hook& self) noexcept { static_cast<hook&>(self).watch->note(static_cast<hook&>(self)); };
+    ++left_;
+    if (task.has(task_state::finished))
+      note(h);
+    else
+      task.add_joiner(h);
+  }
+
+  static constexpr std::size_t none = SIZE_MAX;
+  std::size_t left() const noexcept { return left_; }
+  std::size_t first_failed() const noexcept { return first_failed_; }
+  bool has_ended(std::size_t index) const noexcept { return hooks_[index].has_ended; }
+  /// The next of those that have ended, first come first; none when there is none now.
+  std::size_t next_ended() noexcept {
+    hook* h = first_ended_;
+    if (!h) return none;
+    first_ended_ = h->next_ended;
+    return static_cast<std::size_t>(h - hooks_.get());
+  }
+
+  class awaiter;
+
+ private:
+  struct hook : end_hook {
+    end_watch* watch = nullptr;
+    task_state* task = nullptr;
+    hook* next_ended = nullptr;
+    bool has_ended = false;
+  };
+
+  void note(hook& h) noexcept {
+    h.has_ended = true;
+    (first_ended_ ? last_ended_->next_ended : first_ended_) = &h;
+    last_ended_ = &h;
+    --left_;
+    if (h.task->has(task_state::failed)) {
+      const bool is_exception = !h.task->has(task_state::was_cancelled);
+      if (first_failed_ == none) first_failed_ = static_cast<std::size_t>(&h - hooks_.get());
+      has_exception_ = has_exception_ || is_exception;
+    }
+    if (waiter_ && reached(goal_)) make_ready(std::exchange(waiter_, nullptr)->frame);
+  }
+  bool reached(goal g) const noexcept {
+    if (left_ == 0) return true;
+    switch (g) {
+      case goal::all: return false;
+      case goal::first: return first_ended_ != nullptr;
+      case goal::first_exception: return has_exception_;
+      case goal::first_failure: return first_failed_ != none;
+    }
+    return true;
+  }
+
+  std::unique_ptr<hook[]> hooks_;
+  std::size_t size_ = 0;
+  std::size_t left_ = 0;
+  std::size_t first_failed_ = none;
+  bool has_exception_ = false;
+  goal goal_ = goal::all;
+  hook* first_ended_ = nullptr;
+  hook* last_ended_ = nullptr;
+  custom_wait* waiter_ = nullptr;
+};
+
+/// Waits until the goal is reached. A cancel ends the wait; or it cancels all the tasks, and the wait goes on until they
+/// have ended.
+class [[nodiscard]] end_watch::awaiter : custom_wait {
+ public:
+  enum class on_cancel : bool { withdraw, cancel_them };
+
+  awaiter(end_watch& watch, goal g, on_cancel what) noexcept : watch_(watch), goal_(g), on_cancel_(what) {}
+  awaiter(const awaiter&) = delete;
+  awaiter& operator=(const awaiter&) = delete;
+
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
+    return start(suspend_at(handle, where), handle.address());
+  }
+  void await_resume() {
+    if (withdrawn_) throw_cancelled(*me_);
+  }
+
+ private:
+  ROTA_NOINLINE bool start(task_state& me, void* its_frame) {
+    if (watch_.waiter_)
+      throw usage_error(usage_error::kind::invalid_argument, "two tasks wait on one stream of completions");
+    me_ = &me;
+    check(me);
+    if (watch_.reached(goal_)) return false;
+    if (me.is_cancelled() && !be_cancelled()) return false;
+    frame = its_frame;
+    cancel = [](custom_wait& self) noexcept {
+      auto& wait = static_cast<awaiter&>(self);
+      if (wait.be_cancelled()) return;
+      wait.watch_.waiter_ = nullptr;
+      make_ready(wait.frame);
+    };
+    watch_.goal_ = goal_;
+    watch_.waiter_ = this;
+    me.waits_for(static_cast<custom_wait*>(this), wait_kind::custom);
+    return true;
+  }
+  void check(task_state& me) const {
+    for (std::size_t i = 0; i != watch_.size_; ++i) {
+      const hook& h = watch_.hooks_[i];
+      if (h.has_ended) continue;
+      if (h.task == &me) throw usage_error(usage_error::kind::invalid_argument, "a task awaited itself");
+      if (h.task->exec != me.exec)
+        throw usage_error(usage_error::kind::wrong_loop, "a task of another event loop was awaited");
+    }
+  }
+  /// True: the wait goes on.
+  bool be_cancelled() noexcept {
+    withdrawn_ = true;
+    if (on_cancel_ == on_cancel::withdraw) return false;
+    goal_ = watch_.goal_ = goal::all;
+    for (std::size_t i = 0; i != watch_.size_; ++i)
+      if (!watch_.has_ended(i))
+        scope_tree::cancel(*watch_.hooks_[i].task, cancel_kind::requested, "gather was cancelled",
+                           me_->root().waits_at);
+    return true;
+  }
+
+  end_watch& watch_;
+  task_state* me_ = nullptr;
+  goal goal_;
+  on_cancel on_cancel_;
+  bool withdrawn_ = false;
+};
+
+}  // namespace rota::detail

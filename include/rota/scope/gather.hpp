@@ -1,0 +1,264 @@
+// gather, wait, as_completed: asyncio's ways to wait for tasks that run already. They own nothing: what is left when they
+// end goes on. Where the tasks should live and fail together, when_all and task groups are simpler and safer.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <system_error>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <rota/coro/outcome.hpp>
+#include <rota/loop/join_handle.hpp>
+#include <rota/scope/end_watch.hpp>
+#include <rota/scope/timeout.hpp>
+#include <rota/scope/when_all.hpp>
+
+namespace rota {
+
+/// First argument of gather: errors are results, too.
+struct return_exceptions_t {
+  explicit return_exceptions_t() = default;
+};
+inline constexpr return_exceptions_t return_exceptions{};
+
+namespace detail {
+
+template <class H>
+inline constexpr bool is_join_handle = false;
+template <class T>
+inline constexpr bool is_join_handle<join_handle<T>> = true;
+template <class H>
+concept a_join_handle = is_join_handle<std::remove_cvref_t<H>>;
+
+template <class H>
+struct handle_value;
+template <class T>
+struct handle_value<join_handle<T>> {
+  using type = T;
+};
+template <class H>
+using handle_value_t = typename handle_value<std::remove_cvref_t<H>>::type;
+
+// The result of a handle that was given as H: moved out of a handle that was handed over, else copied.
+template <class H, class T>
+auto gathered(join_handle<T>& handle) {
+  if constexpr (std::is_void_v<T>) {
+    handle.result();
+    return std::monostate();
+  } else if constexpr (std::is_lvalue_reference_v<H>) {
+    return std::remove_cvref_t<T>(handle.result());
+  } else {
+    return std::remove_cvref_t<T>(handle.take());
+  }
+}
+template <class H, class T>
+auto outcome_of_handle(join_handle<T>& handle) {
+  outcome<std::conditional_t<std::is_void_v<T>, void, std::remove_cvref_t<T>>> result;
+  try {
+    if constexpr (std::is_void_v<T>) {
+      handle.result();
+      result.emplace();
+    } else {
+      result.emplace(gathered<H>(handle));
+    }
+  } catch (...) {
+    result.set_exception(std::current_exception());
+  }
+  return result;
+}
+
+template <class T>
+task_state& state_of(const join_handle<T>& handle) {
+  if (!handle.valid())
+    throw usage_error(usage_error::kind::invalid_task,
+                      "an empty join_handle was given to gather, wait or as_completed");
+  return handle.task();
+}
+
+/// Rethrows the error of the task that failed first.
+template <class... Ts>
+void rethrow_failed(std::size_t index, join_handle<Ts>&... handles) {
+  std::size_t i = 0;
+  ((i++ == index ? static_cast<void>(handles.result()) : void()), ...);
+}
+
+template <class... Hs>
+task<std::tuple<decltype(gathered<Hs>(std::declval<std::remove_cvref_t<Hs>&>()))...>> gather_pack(
+    std::remove_cvref_t<Hs>... handles) {
+  end_watch watch(sizeof...(Hs));
+  (watch.add(state_of(handles)), ...);
+  co_await end_watch::awaiter(watch, end_watch::goal::first_failure, end_watch::awaiter::on_cancel::cancel_them);
+  rethrow_failed(watch.first_failed(), handles...);
+  co_return std::tuple<decltype(gathered<Hs>(handles))...>(gathered<Hs>(handles)...);
+}
+template <class... Hs>
+task<std::tuple<decltype(outcome_of_handle<Hs>(std::declval<std::remove_cvref_t<Hs>&>()))...>> gather_outcomes(
+    std::remove_cvref_t<Hs>... handles) {
+  end_watch watch(sizeof...(Hs));
+  (watch.add(state_of(handles)), ...);
+  co_await end_watch::awaiter(watch, end_watch::goal::all, end_watch::awaiter::on_cancel::cancel_them);
+  co_return std::tuple<decltype(outcome_of_handle<Hs>(handles))...>(outcome_of_handle<Hs>(handles)...);
+}
+
+// H says whether the handles were handed over.
+template <class H, class T>
+task<std::conditional_t<std::is_void_v<T>, void, std::vector<std::remove_cvref_t<T>>>> gather_range(
+    std::vector<join_handle<T>> handles) {
+  end_watch watch(handles.size());
+  for (const join_handle<T>& handle : handles) watch.add(state_of(handle));
+  co_await end_watch::awaiter(watch, end_watch::goal::first_failure, end_watch::awaiter::on_cancel::cancel_them);
+  if (watch.first_failed() != end_watch::none) handles[watch.first_failed()].result();
+  if constexpr (!std::is_void_v<T>) {
+    std::vector<std::remove_cvref_t<T>> values;
+    values.reserve(handles.size());
+    for (join_handle<T>& handle : handles) values.push_back(gathered<H>(handle));
+    co_return values;
+  }
+}
+template <class H, class T>
+task<std::vector<outcome<std::conditional_t<std::is_void_v<T>, void, std::remove_cvref_t<T>>>>> gather_range_outcomes(
+    std::vector<join_handle<T>> handles) {
+  end_watch watch(handles.size());
+  for (const join_handle<T>& handle : handles) watch.add(state_of(handle));
+  co_await end_watch::awaiter(watch, end_watch::goal::all, end_watch::awaiter::on_cancel::cancel_them);
+  std::vector<outcome<std::conditional_t<std::is_void_v<T>, void, std::remove_cvref_t<T>>>> outcomes;
+  outcomes.reserve(handles.size());
+  for (join_handle<T>& handle : handles) outcomes.push_back(outcome_of_handle<H>(handle));
+  co_return outcomes;
+}
+
+/// The handles, each task once.
+template <class T>
+void remove_duplicates(std::vector<join_handle<T>>& handles) {
+  for (const join_handle<T>& handle : handles) (void)state_of(handle);  // throws before anything is marked
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i != handles.size(); ++i) {
+    task_state& task = handles[i].task();
+    if (task.has(task_state::marked)) continue;
+    task.set(task_state::marked);
+    if (kept != i) handles[kept] = std::move(handles[i]);
+    ++kept;
+  }
+  handles.resize(kept);
+  for (join_handle<T>& handle : handles) handle.task().clear(task_state::marked);
+}
+
+}  // namespace detail
+
+/// Waits for tasks that run already and gives their results in the order of the arguments: a std::tuple, std::monostate for
+/// void; of a handle that is handed over (std::move) the result is moved, else copied. The same task may be given twice.
+///
+/// The first exception (a cancelled task counts as one: errc::task_cancelled) is thrown at once; the other tasks go on,
+/// and an error of theirs is reported when nobody else holds their handle. A cancel of the caller cancels all tasks, waits
+/// until they have ended, and throws rota::cancelled.
+template <detail::a_join_handle... Hs>
+auto gather(Hs&&... handles) {
+  return detail::gather_pack<Hs...>(std::forward<Hs>(handles)...);
+}
+/// gather(return_exceptions, ...): waits for all, and gives a rota::outcome for each.
+template <detail::a_join_handle... Hs>
+auto gather(return_exceptions_t, Hs&&... handles) {
+  return detail::gather_outcomes<Hs...>(std::forward<Hs>(handles)...);
+}
+/// The same for a vector of handles: a vector of results, nothing for void.
+template <class T>
+auto gather(std::vector<join_handle<T>>&& handles) {
+  return detail::gather_range<join_handle<T>, T>(std::move(handles));
+}
+template <class T>
+auto gather(const std::vector<join_handle<T>>& handles) {
+  return detail::gather_range<const join_handle<T>&, T>(handles);
+}
+template <class T>
+auto gather(return_exceptions_t, std::vector<join_handle<T>>&& handles) {
+  return detail::gather_range_outcomes<join_handle<T>, T>(std::move(handles));
+}
+template <class T>
+auto gather(return_exceptions_t, const std::vector<join_handle<T>>& handles) {
+  return detail::gather_range_outcomes<const join_handle<T>&, T>(handles);
+}
+
+/// What wait() waits for.
+enum class wait_until : unsigned char {
+  all_completed,
+  first_completed,
+  first_exception,  ///< or all; a task that ended as cancelled is none
+};
+
+/// What wait() gives: each task once, in the order of the argument.
+template <class T>
+struct wait_result {
+  wait_result() noexcept {}
+  std::vector<join_handle<T>> done;
+  std::vector<join_handle<T>> pending;
+};
+
+/// Waits until `policy` is fulfilled or `limit` has passed, whichever is first. Cancels nothing and throws no error of a
+/// task, nor of the limit. Throws usage_error when there is no task; rota::cancelled when the caller is cancelled.
+template <class T>
+task<wait_result<T>> wait(std::vector<join_handle<T>> handles, wait_until policy = wait_until::all_completed,
+                          duration limit = duration::max()) {
+  if (handles.empty()) throw usage_error(usage_error::kind::invalid_argument, "wait() needs at least one task");
+  using goal = detail::end_watch::goal;
+  const goal until = policy == wait_until::all_completed     ? goal::all
+                     : policy == wait_until::first_completed ? goal::first
+                                                             : goal::first_exception;
+  detail::remove_duplicates(handles);
+  detail::end_watch watch(handles.size());
+  for (const join_handle<T>& handle : handles) watch.add(handle.task());
+  using awaiter = detail::end_watch::awaiter;
+  co_await move_on_after(limit, awaiter(watch, until, awaiter::on_cancel::withdraw));
+  wait_result<T> result;
+  for (std::size_t i = 0; i != handles.size(); ++i)
+    (watch.has_ended(i) ? result.done : result.pending).push_back(std::move(handles[i]));
+  co_return result;
+}
+
+/// The tasks as they end: `while (auto handle = co_await completions.next())`. Movable; may be dropped at any time, which
+/// leaves the tasks running.
+template <class T>
+class completion_stream {
+ public:
+  /// The next task that has ended, or nothing when all were given. Cancelling the wait loses nothing.
+  task<std::optional<join_handle<T>>> next() {
+    state& s = *state_;
+    if (s.given == s.handles.size()) co_return std::nullopt;
+    using watch = detail::end_watch;
+    co_await watch::awaiter(s.watch, watch::goal::first, watch::awaiter::on_cancel::withdraw);
+    ++s.given;
+    co_return std::move(s.handles[s.watch.next_ended()]);
+  }
+  /// How many next() will still give.
+  std::size_t left() const noexcept { return state_->handles.size() - state_->given; }
+
+  // For the library.
+  explicit completion_stream(std::vector<join_handle<T>> handles) {
+    detail::remove_duplicates(handles);
+    state_ = std::make_unique<state>(std::move(handles));
+  }
+
+ private:
+  struct state {
+    explicit state(std::vector<join_handle<T>> all) : handles(std::move(all)), watch(handles.size()) {
+      for (const join_handle<T>& handle : handles) watch.add(handle.task());
+    }
+    std::vector<join_handle<T>> handles;
+    detail::end_watch watch;
+    std::size_t given = 0;
+  };
+  std::unique_ptr<state> state_;
+};
+
+/// Gives each task once, in the order of their ends. Owns and cancels nothing; for a time limit:
+/// `co_await timeout(d, completions.next())`.
+template <class T>
+completion_stream<T> as_completed(std::vector<join_handle<T>> handles) {
+  return completion_stream<T>(std::move(handles));
+}
+
+}  // namespace rota

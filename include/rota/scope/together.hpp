@@ -1,0 +1,268 @@
+// What when_all, when_any and race have in common: several awaitables as children of one await.
+//
+// Each child is a task of its own (its state waits for one thing at a time, and can be cancelled alone); the state lies
+// in the awaiter, so in the parent's frame, and the awaiter goes on only when every child has ended. So children may
+// borrow the parent's locals, and a task that is handed over costs no allocation.
+#pragma once
+
+#include <coroutine>
+#include <cstddef>
+#include <functional>
+#include <new>
+#include <system_error>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include <rota/coro/concepts.hpp>
+#include <rota/coro/frame_memory.hpp>
+#include <rota/coro/task.hpp>
+#include <rota/loop/event_loop.hpp>
+#include <rota/loop/task_record.hpp>
+#include <rota/scope/failures.hpp>
+
+namespace rota {
+
+namespace detail {
+
+/// A frame that was made before it is known who runs it, and the state of its task.
+template <class T>
+class held_frame {
+ public:
+  using value = T;
+
+  held_frame() noexcept = default;
+  explicit held_frame(task<T>&& t) { adopt(std::move(t)); }
+  held_frame(const held_frame&) = delete;
+  held_frame& operator=(const held_frame&) = delete;
+  ~held_frame() {
+    delete record_.extras();
+    if (record_.root_frame) std::coroutine_handle<>::from_address(record_.root_frame).destroy();
+  }
+
+  /// Before it is started, and if the argument was none: makes its frame.
+  void make() const noexcept {}
+  /// Room in the ready queue was reserved.
+  void start(event_loop& loop, task_owner& owner) noexcept {
+    promise_base& promise = promise_of(record_.root_frame);
+    promise.outcome = &record_.outcome;
+    promise.state = &record_;
+    record_.exec = &loop;
+    record_.references_ = 1;  // ours: the frame stays until we go
+    loop_access::start(loop, owner, record_);
+  }
+  bool is(const task_state* child) const noexcept { return &record_ == child; }
+  T take() { return record_.outcome.take(); }
+  const std::exception_ptr* error() const noexcept { return record_.outcome.error(); }
+
+ protected:
+  void adopt(task<T>&& t) { record_.root_frame = task_access::release(t).address(); }
+
+ private:
+  held_record<T> record_;
+};
+
+template <class A>
+task<await_result_t<A>> await_one(std::remove_reference_t<A>& a) {
+  co_return co_await static_cast<A&&>(a);
+}
+template <class F>
+task<await_result_t<std::invoke_result_t<F&>>> call_one(F& f) {
+  co_return co_await std::invoke(f);
+}
+
+/// One argument of a combinator: something that can be awaited, or a function that returns such a thing. A is the
+/// argument as it was forwarded; a movable temporary is kept by value.
+template <class A>
+class held_child;
+template <class A>
+  requires awaitable<A>
+class held_child<A> : public held_frame<await_result_t<A>> {
+  using held = std::conditional_t<std::is_move_constructible_v<A>, A, A&&>;
+
+ public:
+  explicit held_child(A&& a) : argument_(static_cast<A&&>(a)) {}
+  void make() { this->adopt(await_one<A>(argument_)); }
+
+ private:
+  held argument_;
+};
+template <class F>
+  requires(!awaitable<F>)
+class held_child<F> : public held_frame<await_result_t<std::invoke_result_t<std::remove_reference_t<F>&>>> {
+ public:
+  explicit held_child(F&& f) : function_(static_cast<F&&>(f)) {}
+  void make() { this->adopt(call_one(function_)); }
+
+ private:
+  F function_;
+};
+template <class T>
+class held_child<task<T>> : public held_frame<T> {
+ public:
+  using held_frame<T>::held_frame;
+};
+
+// Says in one line what an argument must be, instead of a page of templates.
+template <class A>
+constexpr void refuse_unless_argument() {
+  if constexpr (std::is_lvalue_reference_v<A> && is_task<std::remove_cvref_t<A>>) {
+    static_assert(!std::is_same_v<A, A>, "a rota::task is awaited once: hand it over, std::move(task)");
+  } else if constexpr (!awaitable<A>) {
+    static_assert(
+        requires(std::remove_reference_t<A>& f) {
+          { std::invoke(f) } -> awaitable;
+        }, "the argument can be neither awaited nor called to get something that can");
+    ROTA_REFUSE_OWNING_CLOSURE(A);
+  }
+}
+
+/// The arguments of a combinator, one by one.
+template <class... As>
+class pack_children {
+ public:
+  explicit pack_children(As&&... as) : children_(static_cast<As&&>(as)...) {}
+
+  static constexpr std::size_t size() noexcept { return sizeof...(As); }
+  void make() {
+    each([](auto& child) { child.make(); });
+  }
+  void start(event_loop& loop, task_owner& owner) noexcept {
+    each([&](auto& child) { child.start(loop, owner); });
+  }
+  template <class F>
+  decltype(auto) apply(F&& f) {
+    return std::apply(f, children_);
+  }
+
+ private:
+  template <class F>
+  void each(F f) {
+    std::apply([&](auto&... children) { (f(children), ...); }, children_);
+  }
+
+  std::tuple<held_child<As>...> children_;
+};
+
+template <class R>
+concept range_of_awaitables = requires(R& r) {
+  r.begin() != r.end();
+  ++r.begin();
+  *r.begin();
+};
+
+/// The elements of a range as children. They live in blocks of the frame cache, so that a thousand of them are no
+/// allocation either.
+template <class Element>
+class range_children {
+  struct node {
+    explicit node(Element&& e) : child(static_cast<Element&&>(e)) {}
+    held_child<Element> child;
+    node* next = nullptr;
+  };
+
+ public:
+  using value = typename held_child<Element>::value;
+
+  template <class R>
+  explicit range_children(R&& range) {
+    node** end = &first_;
+    try {
+      for (auto&& element : range) {
+        void* block = frame_memory::allocate(sizeof(node));
+        try {
+          *end = new (block) node(static_cast<Element&&>(element));
+        } catch (...) {
+          frame_memory::deallocate(block, sizeof(node));
+          throw;
+        }
+        end = &(*end)->next;
+        ++size_;
+      }
+    } catch (...) {
+      clear();
+      throw;
+    }
+  }
+  range_children(const range_children&) = delete;
+  range_children& operator=(const range_children&) = delete;
+  ~range_children() { clear(); }
+
+  std::size_t size() const noexcept { return size_; }
+  void make() {
+    each([](auto& child) { child.make(); });
+  }
+  void start(event_loop& loop, task_owner& owner) noexcept {
+    each([&](auto& child) { child.start(loop, owner); });
+  }
+  template <class F>
+  void each(F f) {
+    for (node* n = first_; n; n = n->next) f(n->child);
+  }
+
+ private:
+  void clear() noexcept {
+    while (node* n = first_) {
+      first_ = n->next;
+      n->~node();
+      frame_memory::deallocate(n, sizeof(node));
+    }
+  }
+
+  node* first_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+/// Starts all children, waits until all have ended. What comes out of it is the derived awaiter's business.
+template <class Owner, class Children>
+class together {
+ public:
+  together(const together&) = delete;
+  together& operator=(const together&) = delete;
+
+  bool await_ready() const noexcept { return children_.size() == 0; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
+    start(suspend_at(handle, where), handle.address(), where);
+    return true;
+  }
+
+ protected:
+  template <class... Args>
+  explicit together(const char* what, Args&&... args) : owner_(what), children_(static_cast<Args&&>(args)...) {}
+
+ private:
+  ROTA_NOINLINE void start(task_state& me, void* frame, line_mark where) {
+    event_loop& loop = loop_access::loop_of(me);
+    children_.make();
+    loop_access::reserve_tasks(loop, children_.size());
+    // From here on nothing can fail.
+    me_ = &me;
+    owner_.set_line(where);
+    owner_.attach(me);
+    children_.start(loop, owner_);
+    wait_.frame = frame;  // not cancellable: a cancel ends the children, and that ends the wait
+    owner_.wake_below = 1;
+    owner_.waiter = &wait_;
+    me.waits_for(&wait_, wait_kind::custom);
+  }
+
+ protected:
+  /// Back in the parent.
+  void leave() noexcept {
+    if (me_) owner_.detach();
+  }
+  void throw_if_cancelled(const char* what) {
+    if (!owner_.child_was_cancelled()) return;
+    if (me_->is_cancelled()) throw_cancelled(*me_);
+    throw std::system_error(make_error_code(errc::task_cancelled), what);
+  }
+
+  Owner owner_;
+  Children children_;
+  task_state* me_ = nullptr;
+  custom_wait wait_;
+};
+
+}  // namespace detail
+}  // namespace rota

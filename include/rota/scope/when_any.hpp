@@ -1,0 +1,193 @@
+// when_any and race: several awaitables at once, the value of the first one.
+#pragma once
+
+#include <coroutine>
+#include <cstddef>
+#include <exception>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+#include <rota/scope/together.hpp>
+#include <rota/scope/when_all.hpp>
+
+namespace rota {
+
+/// Who was first, and with what. For arguments of different types T is a std::variant of them.
+template <class T>
+struct first_result {
+  first_result(std::size_t i, T&& v) : index(i), value(static_cast<T&&>(v)) {}
+  std::size_t index;
+  T value;
+};
+template <>
+struct first_result<void> {
+  explicit first_result(std::size_t i) noexcept : index(i) {}
+  std::size_t index;
+};
+
+namespace detail {
+
+/// Lets one child win and cancels the others.
+class winner_owner final : public failure_collector {
+ public:
+  explicit winner_owner(const char* what) noexcept : failure_collector(what, nullptr, sees_success) {}
+
+  /// race: also an error wins. when_any: only a value does.
+  void let_errors_win() noexcept { errors_win_ = true; }
+  task_state* winner() const noexcept { return winner_; }
+
+  void child_ended(task_state& child) noexcept override {
+    const bool ended_by_cancel = child.has(task_state::was_cancelled);
+    const bool failed = child.has(task_state::failed) && !ended_by_cancel;
+    if (winner_) {
+      // A loser that fails while it is cancelled: nobody will see that error.
+      if (failed) loop_access::report_lost(child, *error_of(child));
+    } else if (ended_by_cancel) {
+      child_was_cancelled_ = true;
+    } else if (failed && !errors_win_) {
+      keep(child);
+    } else {
+      winner_ = &child;
+      scope_tree::cancel(*this, cancel_kind::sibling, "another one was first", child.root().waits_at);
+    }
+  }
+
+ private:
+  task_state* winner_ = nullptr;
+  bool errors_win_ = false;
+};
+
+template <class T, class... Ts>
+inline constexpr bool all_same = (std::is_same_v<T, Ts> && ...);
+template <class... Ts>
+struct first_value {
+  using type = std::variant<or_monostate<Ts>...>;
+};
+template <class T, class... Ts>
+  requires all_same<T, Ts...>
+struct first_value<T, Ts...> {
+  using type = T;
+};
+
+template <class Children>
+class first_awaiter_base : public together<winner_owner, Children> {
+ protected:
+  template <class... Args>
+  explicit first_awaiter_base(bool errors_win, Args&&... args)
+      : together<winner_owner, Children>(errors_win ? "race" : "when_any", static_cast<Args&&>(args)...) {
+    if (errors_win) this->owner_.let_errors_win();
+  }
+
+  task_state& finish() {
+    this->leave();
+    task_state* winner = this->owner_.winner();
+    if (winner) return *winner;
+    if (const std::exception_ptr error = this->owner_.conclude()) std::rethrow_exception(error);
+    this->throw_if_cancelled("every one of them was cancelled");
+    __builtin_unreachable();
+  }
+};
+
+template <class... As>
+class [[nodiscard]] first_of_pack : public first_awaiter_base<pack_children<As...>> {
+  using value = typename first_value<typename held_child<As>::value...>::type;
+  using result = first_result<value>;
+
+ public:
+  explicit first_of_pack(bool errors_win, As&&... as)
+      : first_awaiter_base<pack_children<As...>>(errors_win, static_cast<As&&>(as)...) {}
+
+  result await_resume() {
+    task_state& winner = this->finish();
+    return this->children_.apply([&](auto&... children) { return pick<0>(winner, children...); });
+  }
+
+ private:
+  template <std::size_t I, class Child, class... Children>
+  static result pick(task_state& winner, Child& child, Children&... others) {
+    if constexpr (sizeof...(Children) != 0) {
+      if (!child.is(&winner)) return pick<I + 1>(winner, others...);
+    }
+    if constexpr (std::is_void_v<value>) {
+      child.take();
+      return result(I);
+    } else if constexpr (all_same<typename held_child<As>::value...>) {
+      return result(I, child.take());
+    } else {
+      return result(I, value(std::in_place_index<I>, take_value(child)));
+    }
+  }
+};
+
+template <class Element>
+class [[nodiscard]] first_of_range : public first_awaiter_base<range_children<Element>> {
+  using value = typename held_child<Element>::value;
+  using stored = std::conditional_t<std::is_void_v<value>, void, std::remove_cvref_t<value>>;
+
+ public:
+  template <class R>
+  explicit first_of_range(bool errors_win, R&& range)
+      : first_awaiter_base<range_children<Element>>(errors_win, static_cast<R&&>(range)) {
+    if (this->children_.size() == 0)
+      throw usage_error(usage_error::kind::invalid_argument, "when_any and race need at least one awaitable");
+  }
+
+  first_result<stored> await_resume() {
+    task_state& winner = this->finish();
+    std::size_t index = 0, i = 0;
+    held_child<Element>* first = nullptr;
+    this->children_.each([&](auto& child) {
+      if (child.is(&winner)) {
+        index = i;
+        first = &child;
+      }
+      ++i;
+    });
+    if constexpr (std::is_void_v<value>) {
+      first->take();
+      return first_result<void>(index);
+    } else {
+      return first_result<stored>(index, first->take());
+    }
+  }
+};
+
+}  // namespace detail
+
+/// Runs all of them at once; the first that gives a value wins. The others are cancelled, and have ended before the
+/// winner's index and value are seen. If all fail, their errors are thrown as one exception_group; errors before there
+/// was a winner are dropped, those of losers that were cancelled are reported. (JavaScript: Promise.any; Boost.Asio: ||.)
+/// Arguments and cancel: as when_all. A loser's value that came too late is destroyed: what it owns is released.
+template <class... As>
+  requires(sizeof...(As) != 0 && !(sizeof...(As) == 1 && (detail::range_of_awaitables<As> && ...)))
+auto when_any(As&&... as) {
+  (detail::refuse_unless_argument<As>(), ...);
+  return detail::first_of_pack<As...>(false, static_cast<As&&>(as)...);
+}
+/// The same for the elements of a range; throws usage_error when it is empty.
+template <class R>
+  requires detail::range_of_awaitables<R>
+auto when_any(R&& range) {
+  using element = detail::element_of<R&&>;
+  detail::refuse_unless_argument<element>();
+  return detail::first_of_range<element>(false, static_cast<R&&>(range));
+}
+
+/// Like when_any, but the first that ends decides, with a value or with its exception, which is thrown as it is.
+/// (JavaScript: Promise.race.)
+template <class... As>
+  requires(sizeof...(As) != 0 && !(sizeof...(As) == 1 && (detail::range_of_awaitables<As> && ...)))
+auto race(As&&... as) {
+  (detail::refuse_unless_argument<As>(), ...);
+  return detail::first_of_pack<As...>(true, static_cast<As&&>(as)...);
+}
+template <class R>
+  requires detail::range_of_awaitables<R>
+auto race(R&& range) {
+  using element = detail::element_of<R&&>;
+  detail::refuse_unless_argument<element>();
+  return detail::first_of_range<element>(true, static_cast<R&&>(range));
+}
+
+}  // namespace rota
