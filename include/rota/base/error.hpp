@@ -3,11 +3,11 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <type_traits>
 #include <utility>
-#include <variant>
 
 #include <rota/base/config.hpp>
 
@@ -77,34 +77,39 @@ ROTA_COLD inline std::error_code error_of(std::int64_t result) noexcept {
 /// A value or an error code: what `co_await rota::as_result(awaitable)` gives. Small on purpose; std::expected is C++23.
 template <class T = void>
 class [[nodiscard]] result {
-  using stored = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
+  struct nothing {};
+  using stored = std::conditional_t<std::is_void_v<T>, nothing, T>;
 
  public:
-  result(stored value) : state_(std::in_place_index<0>, std::move(value)) {}
-  result(std::error_code error) : state_(std::in_place_index<1>, error) {}
+  result()
+    requires std::is_void_v<T>
+      : value_(nothing()) {}
+  result(stored value) : value_(std::move(value)) {}
+  result(std::error_code error) : error_(error) {}
 
-  bool has_value() const noexcept { return state_.index() == 0; }
+  bool has_value() const noexcept { return value_.has_value(); }
   explicit operator bool() const noexcept { return has_value(); }
 
   /// Success: a default error_code.
-  std::error_code error() const noexcept { return has_value() ? std::error_code{} : *std::get_if<1>(&state_); }
+  std::error_code error() const noexcept { return error_; }
 
   /// The value; throws std::system_error when there is none.
   stored& value() & {
     if (!has_value()) throw std::system_error(error());
-    return *std::get_if<0>(&state_);
+    return *value_;
   }
   const stored& value() const& { return const_cast<result&>(*this).value(); }
   stored&& value() && { return std::move(value()); }
 
-  stored& operator*() & noexcept { return *std::get_if<0>(&state_); }
-  stored&& operator*() && noexcept { return std::move(*std::get_if<0>(&state_)); }
-  const stored& operator*() const& noexcept { return *std::get_if<0>(&state_); }
-  stored* operator->() noexcept { return std::get_if<0>(&state_); }
-  const stored* operator->() const noexcept { return std::get_if<0>(&state_); }
+  stored& operator*() & noexcept { return *value_; }
+  stored&& operator*() && noexcept { return std::move(*value_); }
+  const stored& operator*() const& noexcept { return *value_; }
+  stored* operator->() noexcept { return &*value_; }
+  const stored* operator->() const noexcept { return &*value_; }
 
  private:
-  std::variant<stored, std::error_code> state_;
+  std::optional<stored> value_;
+  std::error_code error_;
 };
 
 }  // namespace rota

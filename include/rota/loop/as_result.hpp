@@ -31,7 +31,7 @@ class [[nodiscard]] result_awaiter {
     try {
       if constexpr (std::is_void_v<value>) {
         inner_.await_resume();
-        return result<void>(std::monostate());
+        return result<void>();
       } else {
         return result<value>(inner_.await_resume());
       }

@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <memory>
 #include <source_location>
 #include <string>
 #include <type_traits>
@@ -15,6 +14,7 @@
 
 #include <rota/base/clock.hpp>
 #include <rota/base/error.hpp>
+#include <rota/base/owned.hpp>
 #include <rota/base/report.hpp>
 #include <rota/base/usage_error.hpp>
 #include <rota/coro/cancellation.hpp>
@@ -100,7 +100,7 @@ class event_loop final : public executor {
   /// ROTA_BACKEND.
   explicit event_loop(const options& wishes = options()) : event_loop(detail::open_reactor(wishes.backend), wishes) {}
   /// A loop on a reactor that was made elsewhere: tests, guests.
-  explicit event_loop(std::unique_ptr<detail::reactor> reactor, const options& wishes = options())
+  explicit event_loop(detail::owned<detail::reactor> reactor, const options& wishes = options())
       : executor(true), options_(wishes), reactor_(std::move(reactor)), timers_(reactor_->now()) {
     stop_post_.loop = this;
     stop_post_.run = &stop_request::perform;
@@ -213,7 +213,7 @@ class event_loop final : public executor {
 
   options options_;
   const pthread_t made_on_ = pthread_self();
-  std::unique_ptr<detail::reactor> reactor_;
+  detail::owned<detail::reactor> reactor_;
   detail::timer_queue timers_;
   detail::inbox inbox_;
   detail::completion_list done_;
@@ -487,7 +487,7 @@ void event_loop::post(F f) {
   struct call final : detail::posted {
     call(event_loop& l, F&& function) : loop(l), f(std::move(function)) {}
     static void perform(detail::posted& self) noexcept {
-      const std::unique_ptr<call> me(static_cast<call*>(&self));
+      const detail::owned<call> me(static_cast<call*>(&self));
       try {
         me->f();
       } catch (...) {

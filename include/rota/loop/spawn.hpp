@@ -1,11 +1,11 @@
 // spawn(f, args...): a new task from a callable and its arguments.
 #pragma once
 
-#include <functional>
 #include <new>
 #include <type_traits>
 #include <utility>
 
+#include <rota/base/callable.hpp>
 #include <rota/coro/task.hpp>
 #include <rota/loop/event_loop.hpp>
 #include <rota/loop/join_handle.hpp>
@@ -43,7 +43,7 @@ consteval bool is_self_contained() {
 // Keeps functor and arguments in its own frame for as long as the task that they make.
 template <class T, class F, class... Args>
 task<T> call_stored(F f, Args... args) {
-  co_return co_await std::invoke(std::move(f), std::move(args)...);
+  co_return co_await detail::invoke(std::move(f), std::move(args)...);
 }
 template <class T>
 task<T> adopt(task<T> t) {
@@ -102,7 +102,7 @@ auto start_task(event_loop& loop, task_owner& owner, F&& f, Args&&... args) {
   try {
     task_record<T>& made = prepare_task<T>(loop, [&] {
       if constexpr (is_self_contained<std::decay_t<F>, std::decay_t<Args>...>())
-        return std::invoke(std::forward<F>(f), std::forward<Args>(args)...);
+        return detail::invoke(std::forward<F>(f), std::forward<Args>(args)...);
       else
         return call_stored<T, std::decay_t<F>, std::decay_t<Args>...>(std::forward<F>(f), std::forward<Args>(args)...);
     });

@@ -2,16 +2,15 @@
 #pragma once
 
 #include <cerrno>
-#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <exception>
-#include <functional>
 #include <source_location>
 #include <system_error>
 #include <type_traits>
 #include <utility>
 
+#include <rota/base/callable.hpp>
 #include <rota/base/report.hpp>
 #include <rota/loop/sleep.hpp>
 #include <rota/loop/spawn.hpp>
@@ -32,7 +31,7 @@ struct serve_options {
   duration exhausted_pause = std::chrono::milliseconds(100);
   /// Called with the exception of a handler; default: a report with its text, but silence when the peer has gone
   /// (connection_reset, broken_pipe). Must not throw.
-  std::function<void(std::exception_ptr)> on_error;
+  detail::callable<void(std::exception_ptr)> on_error;
 };
 
 namespace detail {

@@ -3,9 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <vector>
 
+#include <rota/base/owned.hpp>
 #include <rota/reactor/operation.hpp>
 
 namespace rota::detail {
@@ -31,7 +31,7 @@ class descriptor_table {
  public:
   void open(int fd) {
     const auto index = static_cast<std::size_t>(fd);
-    while (pages_.size() <= index / page_size) pages_.push_back(std::make_unique<page>());
+    while (pages_.size() <= index / page_size) pages_.push_back(owned<page>(new page));
     descriptor& d = pages_[index / page_size]->entries[index % page_size];
     const std::uint32_t generation = d.generation + 1;
     d = descriptor{};
@@ -64,7 +64,7 @@ class descriptor_table {
   struct page {
     descriptor entries[page_size];
   };
-  std::vector<std::unique_ptr<page>> pages_;
+  std::vector<owned<page>> pages_;
   std::size_t size_ = 0;
 };
 

@@ -4,12 +4,12 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
-#include <memory>
 #include <stdexcept>
 #include <string>
 #include <system_error>
 
 #include <rota/base/config.hpp>
+#include <rota/base/owned.hpp>
 #include <rota/base/report.hpp>
 #include <rota/reactor/epoll/epoll_reactor.hpp>
 #if ROTA_HAS_LIBURING
@@ -31,12 +31,12 @@ inline backend wished_backend(backend wish) {
 /// A reactor of the wished kind. `automatic` falls back to epoll where the kernel or a container forbids io_uring
 /// (ENOSYS, EPERM, EINVAL), and says so once per process; every other failure, and a wish that cannot be met,
 /// throws std::system_error.
-inline std::unique_ptr<reactor> open_reactor(backend wish) {
+inline owned<reactor> open_reactor(backend wish) {
   wish = wished_backend(wish);
-  if (wish == backend::epoll) return std::make_unique<epoll_reactor>();
+  if (wish == backend::epoll) return owned<reactor>(new epoll_reactor);
 #if ROTA_HAS_LIBURING
   try {
-    return std::make_unique<io_uring_reactor>();
+    return owned<reactor>(new io_uring_reactor);
   } catch (const std::system_error& e) {
     const int error = e.code().value();
     if (wish == backend::io_uring || (error != ENOSYS && error != EPERM && error != EINVAL)) throw;
@@ -48,7 +48,7 @@ inline std::unique_ptr<reactor> open_reactor(backend wish) {
   if (wish == backend::io_uring)
     throw std::system_error(ENOSYS, std::generic_category(), "rota was built without liburing: no io_uring backend");
 #endif
-  return std::make_unique<epoll_reactor>();
+  return owned<reactor>(new epoll_reactor);
 }
 
 }  // namespace rota::detail

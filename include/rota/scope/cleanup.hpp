@@ -6,14 +6,14 @@
 
 #include <concepts>
 #include <exception>
-#include <functional>
-#include <memory>
 #include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include <rota/base/callable.hpp>
 #include <rota/base/clock.hpp>
+#include <rota/base/owned.hpp>
 #include <rota/coro/concepts.hpp>
 #include <rota/coro/outcome.hpp>
 #include <rota/coro/task.hpp>
@@ -51,7 +51,7 @@ class cleanup_stack {
     node& operator=(const node&) = delete;
     virtual ~node() = default;
     virtual task<> run() = 0;
-    std::unique_ptr<node> next;
+    owned<node> next;
     nanoseconds limit;
   };
   template <class F, class... Args>
@@ -59,7 +59,7 @@ class cleanup_stack {
     template <class G, class... As>
     call(nanoseconds l, G&& g, As&&... as) : node(l), f(std::forward<G>(g)), args(std::forward<As>(as)...) {}
     task<> run() override {
-      co_await std::apply([this](Args&... a) { return std::invoke(std::move(f), std::move(a)...); }, args);
+      co_await std::apply([this](Args&... a) { return detail::invoke(std::move(f), std::move(a)...); }, args);
     }
     F f;
     std::tuple<Args...> args;
@@ -73,17 +73,19 @@ class cleanup_stack {
     static_assert(
         std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>,
         "defer(limit, f, args...): f cannot be called with these arguments, which are stored and passed on as rvalues");
-    auto made = std::make_unique<call<std::decay_t<F>, std::decay_t<Args>...>>(limit, std::forward<F>(f),
-                                                                               std::forward<Args>(args)...);
+    owned<node> made(
+        new call<std::decay_t<F>, std::decay_t<Args>...>(limit, std::forward<F>(f), std::forward<Args>(args)...));
     made->next = std::move(first_);
     first_ = std::move(made);
   }
 
-  /// Runs them all, also those that are deferred meanwhile. Gives the error to throw, or null.
+  /// Runs them all, also those that are deferred meanwhile. Gives the error to throw, or null. (A template, so that only
+  /// who calls it compiles it.)
+  template <int = 0>
   task<std::exception_ptr> run(std::exception_ptr body_error) {
     cleanup_errors errors(std::move(body_error));
     while (first_) {
-      const std::unique_ptr<node> one = std::move(first_);
+      const owned<node> one = std::move(first_);
       first_ = std::move(one->next);
       std::exception_ptr error;
       try {
@@ -97,7 +99,7 @@ class cleanup_stack {
   }
 
  private:
-  std::unique_ptr<node> first_;
+  owned<node> first_;
 };
 
 template <class R, class F>
@@ -106,10 +108,10 @@ task<body_value_t<F, R>> run_with(nanoseconds limit, R resource, F body) {
   outcome<value> result;
   try {
     if constexpr (std::is_void_v<value>) {
-      co_await std::invoke(body, resource);
+      co_await detail::invoke(body, resource);
       result.emplace();
     } else {
-      result.emplace(co_await std::invoke(body, resource));
+      result.emplace(co_await detail::invoke(body, resource));
     }
   } catch (...) {
     result.set_exception(std::current_exception());

@@ -9,6 +9,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <rota/base/callable.hpp>
 #include <rota/base/usage_error.hpp>
 #include <rota/coro/outcome.hpp>
 #include <rota/coro/task.hpp>
@@ -115,10 +116,10 @@ struct task_group_access {
       const open_scope::leaving at_end{group};
       try {
         if constexpr (std::is_void_v<value>) {
-          co_await std::invoke(body, group);
+          co_await detail::invoke(body, group);
           result.emplace();
         } else {
-          result.emplace(co_await std::invoke(body, group));
+          result.emplace(co_await detail::invoke(body, group));
         }
       } catch (...) {
         result.set_exception(std::current_exception());
