@@ -131,3 +131,15 @@ TEST_CASE("a task that is waited for may wait for another one") {
   const auto outer = []() -> task<int> { co_return rota::sync_wait(number(2)) + co_await number(1); };
   REQUIRE(rota::sync_wait(outer()) == 3);
 }
+
+TEST_CASE("the running task is the one that is waited for, again after it waited for another one itself") {
+  const auto running = []() -> task<const void*> { co_return rota::detail::running_task(); };
+  const auto outer = [&]() -> task<bool> {
+    const void* const me = rota::detail::running_task();
+    const void* const awaited = co_await running();
+    const void* const other = rota::sync_wait(running());
+    co_return me != nullptr&& awaited == me&& other != me&& rota::detail::running_task() == me;
+  };
+  REQUIRE(rota::sync_wait(outer()));
+  REQUIRE(rota::detail::running_task() == nullptr);
+}

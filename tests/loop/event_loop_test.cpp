@@ -443,6 +443,58 @@ TEST_CASE("what was posted runs when the loop is destroyed, and its errors are r
   REQUIRE(reports.count("too late") == 1);
 }
 
+TEST_CASE("the running task is known in each of its steps, and nobody runs in a post or after the run") {
+  rota::event_loop loop;
+  const rota::detail::task_state* in_a_post = rota::detail::running_task();
+  REQUIRE(in_a_post == nullptr);
+  const auto child = []() -> task<const void*> {
+    co_await rota::yield();
+    co_return rota::detail::running_task();
+  };
+  const auto body = [&]() -> task<> {
+    const rota::detail::task_state& me = co_await rota::detail::this_state_awaiter();
+    REQUIRE(rota::detail::running_task() == &me);
+    rota::join_handle<const void*> other = rota::spawn(child);
+    const void* const in_the_child = co_await child();
+    REQUIRE(in_the_child == &me);
+    in_a_post = &me;
+    loop.post([&] { in_a_post = rota::detail::running_task(); });
+    co_await rota::sleep_for(0ms);
+    REQUIRE(rota::detail::running_task() == &me);
+    REQUIRE(in_a_post == nullptr);
+    const void* const in_the_other = co_await other;
+    REQUIRE(in_the_other == &other.task());
+  };
+  rota_test::run_on(loop, body());
+  REQUIRE(rota::detail::running_task() == nullptr);
+}
+
+TEST_CASE("the running task is the same before and after it destroys another loop, whose tasks run meanwhile") {
+  auto inner = std::make_unique<rota::event_loop>();
+  const rota::detail::task_state* during = nullptr;
+  const auto worker = [&]() -> task<> {
+    struct note {
+      const rota::detail::task_state*& to;
+      ~note() { to = rota::detail::running_task(); }
+    } const at_end{during};
+    co_await rota::sleep_for(1h);
+  };
+  rota::join_handle<> inner_task;
+  const auto spawner = [&]() -> task<> {
+    inner_task = rota::spawn(worker);
+    co_await rota::yield();
+  };
+  inner->run(spawner());
+  rota::event_loop outer;
+  const auto body = [&]() -> task<> {
+    const rota::detail::task_state& me = co_await rota::detail::this_state_awaiter();
+    inner.reset();
+    REQUIRE(during == &inner_task.task());
+    REQUIRE(rota::detail::running_task() == &me);
+  };
+  rota_test::run_on(outer, body());
+}
+
 // ---- destruction --------------------------------------------------------------------------------------------------------
 
 TEST_CASE("destruction cancels sleepers, joiners and yielders and runs their destructors") {

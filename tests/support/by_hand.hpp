@@ -46,9 +46,9 @@ class by_hand {
   ~by_hand() { destroy(); }
 
   /// Runs it to its end, or to its next suspension.
-  void start() { hand_.run(frame_.address()); }
+  void start() { hand_.run(state_, frame_.address()); }
   /// The same, from where it suspended.
-  void resume(manual_awaiter& at) { hand_.run(at.take()); }
+  void resume(manual_awaiter& at) { hand_.run(state_, at.take()); }
   bool done() const noexcept { return frame_.done(); }
   T take() { return outcome_.take(); }
   void destroy() {
@@ -59,9 +59,9 @@ class by_hand {
   class hand final : public rota::executor {
    public:
     hand() : executor(false) {}
-    void run(void* frame) {
-      mark_stack();
-      run_frame(frame);
+    void run(rota::detail::task_state& task, void* frame) {
+      const running_here here(*this);
+      run_frame(task, frame);
     }
     void post(rota::detail::posted&) noexcept override {}
     void cancel_wait(rota::detail::task_state&) noexcept override {}

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <utility>
 
 #include <rota/base/config.hpp>
 #include <rota/coro/ready_queue.hpp>
@@ -28,6 +29,13 @@ struct blocking_guard {
     return value;
   }
 };
+
+/// The task whose step runs on this thread; null in callbacks, between steps, and where no executor runs. Out of line:
+/// clang 16 may keep a stale thread_local across a suspension.
+ROTA_NOINLINE inline task_state*& running_task() noexcept {
+  static constinit thread_local task_state* current = nullptr;
+  return current;
+}
 
 /// Where the machine stack is.
 [[gnu::always_inline]] inline char* stack_pointer() noexcept {
@@ -92,20 +100,39 @@ class executor {
   explicit executor(bool is_event_loop) noexcept : is_event_loop_(is_event_loop) {}
   ~executor() = default;
 
-  /// The stack of this executor begins here.
-  void mark_stack() noexcept { stack_limit_ = detail::stack_pointer() - deepest_stack; }
-  /// Resumes the frame and then whoever was parked, until nobody is.
-  void run_frame(void* frame) {
+  // While it lives, the executor runs on the calling thread, and its stack begins here. Executors nest: a task may
+  // destroy an event loop, which runs that loop's tasks to their end.
+  class running_here {
+   public:
+    explicit running_here(executor& self) noexcept
+        : slot_(detail::running_task()), outer_(std::exchange(slot_, nullptr)) {
+      self.running_ = &slot_;
+      self.stack_limit_ = detail::stack_pointer() - deepest_stack;
+    }
+    running_here(const running_here&) = delete;
+    running_here& operator=(const running_here&) = delete;
+    ~running_here() { slot_ = outer_; }
+
+   private:
+    detail::task_state*& slot_;
+    detail::task_state* const outer_;
+  };
+
+  /// Resumes the task's frame and then whoever was parked, until nobody is. Inside the life of a running_here.
+  void run_frame(detail::task_state& task, void* frame) {
+    *running_ = &task;
     for (;;) {
       std::coroutine_handle<>::from_address(frame).resume();
       frame = parked_;
       if (!frame) [[likely]]
-        return;
+        break;
       parked_ = nullptr;
       if ((reinterpret_cast<std::uintptr_t>(frame) & ended_tag) == 0) continue;
+      *running_ = nullptr;
       destroy_ended(*reinterpret_cast<detail::task_state*>(reinterpret_cast<std::uintptr_t>(frame) & ~ended_tag));
       return;
     }
+    *running_ = nullptr;
   }
   // Entries of the ready queue are frames, or tasks with one of these bits set.
   static constexpr std::uintptr_t first_step_tag = 1;
@@ -120,6 +147,7 @@ class executor {
 
   void* parked_ = nullptr;
   char* stack_limit_ = nullptr;
+  detail::task_state** running_ = nullptr;  // running_task() of the thread that runs this executor
   bool is_event_loop_;
 };
 

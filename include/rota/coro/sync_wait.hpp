@@ -34,12 +34,12 @@ class waiting_thread final : public executor {
   void task_finished(task_state&) noexcept override { finished_ = true; }
   void destroy_ended(task_state&) noexcept override {}
 
-  void run(void* frame) {
-    mark_stack();
-    run_frame(frame);
+  void run(task_state& task, void* frame) {
+    const running_here here(*this);
+    run_frame(task, frame);
     while (!finished_) {
       if (!ready_.empty()) {
-        run_frame(ready_.pop());
+        run_frame(task, ready_.pop());
       } else {
         posted* work = wait_for_post();
         work->run(*work);
@@ -93,7 +93,7 @@ T sync_wait(task<T> t) {
   detail::task_outcome<T> outcome;
   frame.promise().state = &state;
   frame.promise().outcome = &outcome;
-  thread.run(frame.address());
+  thread.run(state, frame.address());
   delete state.extras();
   return outcome.take();
 }

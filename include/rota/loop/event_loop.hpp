@@ -218,7 +218,6 @@ class event_loop final : public executor {
   detail::inbox inbox_;
   detail::completion_list done_;
   root_owner root_;
-  void* running_ = nullptr;  // the frame that was resumed
   std::size_t steps_since_poll_ = steps_between_polls;
   unsigned polls_skipped_ = 0;
   detail::nanoseconds last_look_ = 0;  // at the clock, since the last poll
@@ -265,7 +264,6 @@ struct loop_access {
     return true;
   }
 
-  static void* running(event_loop& loop) noexcept { return loop.running_; }
   static void report_lost(task_state& task, const std::exception_ptr& error) noexcept {
     event_loop::report_lost(task, error);
   }
@@ -328,7 +326,7 @@ void event_loop::run_while(Condition go_on) {
   } const on_exit{current, detail::blocking_guard::forbidden()};
   current = this;
   detail::blocking_guard::forbidden() = true;
-  mark_stack();
+  const running_here here(*this);
   while (go_on()) {
     iterate();
     if (error_) [[unlikely]]
@@ -347,8 +345,7 @@ inline void event_loop::iterate() {
     inline_left_ = inline_completions;
     const auto bits = reinterpret_cast<std::uintptr_t>(entry);
     if ((bits & (first_step_tag | ended_tag)) == 0) {
-      running_ = entry;
-      run_frame(entry);
+      run_frame(*detail::promise_of(entry).state, entry);
     } else {
       run_task_entry(bits);
     }
@@ -418,8 +415,7 @@ inline void event_loop::run_task_entry(std::uintptr_t entry) {
     return;
   }
   task.set(detail::task_state::started);
-  running_ = task.frame();
-  run_frame(running_);
+  run_frame(task, task.frame());
 }
 
 inline void event_loop::destroy_ended(detail::task_state& task) noexcept { detail::destroy_task(task); }
