@@ -4,8 +4,8 @@
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <utility>
+#include <vector>
 
 #include <rota/base/usage_error.hpp>
 #include <rota/coro/task_state.hpp>
@@ -19,7 +19,7 @@ class end_watch {
  public:
   enum class goal : std::uint8_t { all, first, first_exception, first_failure };  // a cancelled task fails, too
 
-  explicit end_watch(std::size_t capacity) : hooks_(std::make_unique<hook[]>(capacity)) {}
+  explicit end_watch(std::size_t capacity) : hooks_(capacity) {}
   end_watch(const end_watch&) = delete;
   end_watch& operator=(const end_watch&) = delete;
   ~end_watch() {
@@ -48,7 +48,7 @@ class end_watch {
     hook* h = first_ended_;
     if (!h) return none;
     first_ended_ = h->next_ended;
-    return static_cast<std::size_t>(h - hooks_.get());
+    return static_cast<std::size_t>(h - hooks_.data());
   }
 
   class awaiter;
@@ -68,7 +68,7 @@ class end_watch {
     --left_;
     if (h.task->has(task_state::failed)) {
       const bool is_exception = !h.task->has(task_state::was_cancelled);
-      if (first_failed_ == none) first_failed_ = static_cast<std::size_t>(&h - hooks_.get());
+      if (first_failed_ == none) first_failed_ = static_cast<std::size_t>(&h - hooks_.data());
       has_exception_ = has_exception_ || is_exception;
     }
     if (waiter_ && reached(goal_)) make_ready(std::exchange(waiter_, nullptr)->frame);
@@ -84,7 +84,7 @@ class end_watch {
     return true;
   }
 
-  std::unique_ptr<hook[]> hooks_;
+  std::vector<hook> hooks_;  // never grows: joiners' lists lead here
   std::size_t size_ = 0;
   std::size_t left_ = 0;
   std::size_t first_failed_ = none;

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstddef>
-#include <memory>
 #include <optional>
 #include <system_error>
 #include <tuple>
@@ -12,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include <rota/base/owned.hpp>
 #include <rota/coro/outcome.hpp>
 #include <rota/loop/join_handle.hpp>
 #include <rota/scope/end_watch.hpp>
@@ -239,7 +239,7 @@ class completion_stream {
   // For the library.
   explicit completion_stream(std::vector<join_handle<T>> handles) {
     detail::remove_duplicates(handles);
-    state_ = std::make_unique<state>(std::move(handles));
+    state_ = detail::owned<state>(new state(std::move(handles)));
   }
 
  private:
@@ -251,7 +251,7 @@ class completion_stream {
     detail::end_watch watch;
     std::size_t given = 0;
   };
-  std::unique_ptr<state> state_;
+  detail::owned<state> state_;
 };
 
 /// Gives each task once, in the order of their ends. Owns and cancels nothing; for a time limit:

@@ -7,13 +7,13 @@
 
 #include <coroutine>
 #include <cstddef>
-#include <functional>
 #include <new>
 #include <system_error>
 #include <tuple>
 #include <type_traits>
 #include <utility>
 
+#include <rota/base/callable.hpp>
 #include <rota/coro/concepts.hpp>
 #include <rota/coro/frame_memory.hpp>
 #include <rota/coro/task.hpp>
@@ -68,7 +68,7 @@ task<await_result_t<A>> await_one(std::remove_reference_t<A>& a) {
 }
 template <class F>
 task<await_result_t<std::invoke_result_t<F&>>> call_one(F& f) {
-  co_return co_await std::invoke(f);
+  co_return co_await detail::invoke(f);
 }
 
 /// One argument of a combinator: something that can be awaited, or a function that returns such a thing. A is the
@@ -111,7 +111,7 @@ constexpr void refuse_unless_argument() {
   } else if constexpr (!awaitable<A>) {
     static_assert(
         requires(std::remove_reference_t<A>& f) {
-          { std::invoke(f) } -> awaitable;
+          { detail::invoke(f) } -> awaitable;
         }, "the argument can be neither awaited nor called to get something that can");
     ROTA_REFUSE_OWNING_CLOSURE(A);
   }
