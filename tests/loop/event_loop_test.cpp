@@ -397,6 +397,88 @@ TEST_CASE("a post that posts again runs in the next iteration, and starves no ta
   posts = 1'000'000;
 }
 
+namespace {
+
+struct wake_up_story {
+  std::atomic<bool> ended{false};  // run() has returned
+  std::atomic<bool> destroyed{false};
+  std::atomic<bool> too_late{false};  // destroyed while a poster was inside wake()
+};
+
+class slow_to_wake final : public rota_test::manual_clock {
+ public:
+  explicit slow_to_wake(wake_up_story& s) : story_(s) {}
+  ~slow_to_wake() override { story_.destroyed = true; }
+  void wake() noexcept override {
+    wake_up_story& story = story_;
+    manual_clock::wake();
+    while (!story.ended) std::this_thread::yield();
+    for (int i = 0; i != 1000; ++i) std::this_thread::yield();  // every chance to go too early
+    if (story.destroyed) story.too_late = true;
+  }
+
+ private:
+  wake_up_story& story_;
+};
+
+}  // namespace
+
+TEST_CASE("a loop whose life ends with what was posted waits for the poster") {
+  wake_up_story story;
+  std::thread poster;
+  {
+    auto reactor = std::make_unique<slow_to_wake>(story);
+    slow_to_wake& clock = *reactor;
+    rota::event_loop loop(std::move(reactor));
+    poster = std::thread([&] {
+      clock.wait_until_asleep();
+      loop.stop();
+    });
+    loop.run();
+    story.ended = true;
+  }
+  poster.join();
+  REQUIRE(story.destroyed);
+  REQUIRE_FALSE(story.too_late);
+}
+
+TEST_CASE("thousands of loops are ended by another thread while timers wake them as well") {
+  const std::size_t rounds = rota_test::scaled(5'000, 500, 1'000);
+  std::atomic<rota::event_loop*> next{nullptr};
+  std::atomic<bool> enough{false};
+  std::thread poster([&] {
+    rota::detail::random dice(1);
+    while (!enough) {
+      rota::event_loop* const loop = next.exchange(nullptr);
+      if (!loop) {
+        std::this_thread::yield();
+        continue;
+      }
+      for (std::uint64_t i = dice.below(2000); i != 0; --i) (void)next.load();  // some microseconds, or none
+      if (dice.below(2) == 0)
+        loop->stop();
+      else
+        loop->post([loop] { loop->stop(); });
+    }
+  });
+  rota::detail::random dice(2);
+  for (std::size_t round = 0; round != rounds; ++round) {
+    rota::event_loop loop;
+    const auto sleeper = [](std::uint64_t microseconds) -> task<> {
+      for (;;) co_await rota::sleep_for(std::chrono::microseconds(microseconds));
+    };
+    const auto spawner = [&]() -> task<> {
+      (void)rota::spawn(sleeper, 1 + dice.below(20));
+      co_return;
+    };
+    loop.run(spawner());
+    next = &loop;
+    loop.run();
+  }
+  enough = true;
+  poster.join();
+}
+
 TEST_CASE("an exception out of a posted function ends run and what remains stays runnable") {
   rota::event_loop loop;
   int ran = 0;

@@ -53,6 +53,35 @@ TEST_CASE("only the first post to a sleeping loop has to wake it") {
   REQUIRE_FALSE(box.post(b));
 }
 
+TEST_CASE("an inbox waits for the poster that found it asleep, and for no other") {
+  inbox box;
+  item a;
+  item b;
+  REQUIRE_FALSE(box.post(a));  // awake: nothing is owed
+  (void)box.take();
+  REQUIRE(box.fall_asleep());
+  (void)box.take();  // woken by something else
+  box.wait_for_posters();
+
+  REQUIRE(box.fall_asleep());
+  REQUIRE(box.post(a));
+  REQUIRE_FALSE(box.post(b));
+  REQUIRE(box.take() == &a);
+  std::atomic<bool> waits{false}, back{false};
+  bool was_back = false;
+  std::thread owner([&] {
+    waits = true;
+    box.wait_for_posters();
+    was_back = back;
+  });
+  while (!waits) std::this_thread::yield();
+  for (int i = 0; i != 200; ++i) std::this_thread::yield();
+  back = true;
+  box.woken();
+  owner.join();
+  REQUIRE(was_back);
+}
+
 TEST_CASE("four threads post a hundred thousand items each, and none is lost or overtaken") {
   const std::size_t each = rota_test::scaled(100'000, 20'000);
   constexpr std::size_t threads = 4;

@@ -11,7 +11,7 @@
 
 namespace rota_test {
 
-class manual_clock final : public rota::detail::reactor {
+class manual_clock : public rota::detail::reactor {
  public:
   static constexpr rota::detail::nanoseconds start_time = 1'000'000'000'000;
 

@@ -11,6 +11,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -94,7 +95,7 @@ struct real_sys {
   }
   static int eventfd() noexcept { return static_cast<int>(checked(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))); }
 
-  // memory and time
+  // memory, time and the processor
   static void* map(std::size_t bytes) noexcept {
     void* p = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return p == MAP_FAILED ? nullptr : p;
@@ -105,6 +106,7 @@ struct real_sys {
     ::clock_gettime(CLOCK_MONOTONIC, &t);
     return std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec;
   }
+  static void yield_core() noexcept { ::sched_yield(); }
 };
 
 #ifdef ROTA_SYS_POLICY
@@ -112,5 +114,19 @@ using sys = ROTA_SYS_POLICY;
 #else
 using sys = real_sys;
 #endif
+
+/// Waits until other threads have made `done()` true, which takes them no longer than a system call. They may need this
+/// very core, or have a lower priority than this thread.
+template <class Sys = sys, class F>
+void wait_briefly(F done) noexcept {
+  for (int patience = 100; !done();) {
+    if (patience != 0) {
+      --patience;
+      Sys::yield_core();
+    } else {
+      Sys::poll(nullptr, 0, 1);
+    }
+  }
+}
 
 }  // namespace rota::detail

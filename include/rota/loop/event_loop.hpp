@@ -3,7 +3,6 @@
 
 #include <pthread.h>
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -12,6 +11,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <rota/base/atomic.hpp>
 #include <rota/base/clock.hpp>
 #include <rota/base/error.hpp>
 #include <rota/base/owned.hpp>
@@ -133,11 +133,14 @@ class event_loop final : public executor {
   std::size_t shutdown();
 
   /// Runs `work.run` on the loop's thread, in the next poll. Any thread, and signal handlers; never fails. The loop must
-  /// outlive the call, not only the moment when the work runs.
+  /// be alive when the call begins; the work may end its life, for the destructor waits for a poster that is not back.
   void post(detail::posted& work) noexcept override {
-    if (inbox_.post(work)) reactor_->wake();
+    if (!inbox_.post(work)) return;
+    reactor_->wake();
+    inbox_.woken();
   }
-  /// Runs f() on the loop's thread. Any thread. Allocates. An exception of f ends run() and comes out of it.
+  /// Runs f() on the loop's thread. Any thread; the loop's life as above. Allocates. An exception of f ends run() and
+  /// comes out of it.
   template <std::invocable F>
   void post(F f);
 
@@ -175,7 +178,7 @@ class event_loop final : public executor {
 
   struct stop_request : detail::posted {
     event_loop* loop = nullptr;
-    std::atomic<bool> queued{false};
+    detail::atomic<bool> queued{false};
     static void perform(detail::posted& self) noexcept {
       auto& request = static_cast<stop_request&>(self);
       request.queued.store(false, std::memory_order_release);
@@ -532,7 +535,9 @@ inline std::size_t event_loop::shutdown() {
 }
 
 inline event_loop::~event_loop() {
-  if (shutdown() == 0) {
+  const std::size_t left = shutdown();
+  if (!reactor_->forked()) inbox_.wait_for_posters();
+  if (left == 0) {
     root_.children = 0;  // a forked child leaves its parent's tasks alone
     if (reactor_->descriptors() != 0 && !reactor_->forked())
       detail::trap("an event loop was destroyed before %zu of its streams or listeners, which would refer to it",

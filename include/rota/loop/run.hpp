@@ -53,7 +53,8 @@ class interrupt_watch {
   ~interrupt_watch() {
     for (std::size_t i = 0; i != std::size(signals); ++i) ::sigaction(signals[i], &previous_[i], nullptr);
     current_.store(nullptr);
-    request_.main = nullptr;  // a post of it may still be on its way
+    wait_briefly([] { return handlers_.load() == 0; });  // another thread may have got the signal
+    request_.main = nullptr;                             // a post of it may still be on its way
   }
   interrupt_watch(const interrupt_watch&) = delete;
   interrupt_watch& operator=(const interrupt_watch&) = delete;
@@ -70,7 +71,9 @@ class interrupt_watch {
     const int saved = errno;
     int none = 0;
     if (!received_.compare_exchange_strong(none, number)) ::_exit(128 + number);
+    handlers_.fetch_add(1);
     if (request* r = current_.load()) r->loop->post(*r);
+    handlers_.fetch_sub(1);
     errno = saved;
   }
 
@@ -78,6 +81,7 @@ class interrupt_watch {
   static inline request request_;  // outlives the watch: its loop may run it as the last thing
   static inline std::atomic<request*> current_{nullptr};
   static inline std::atomic<int> received_{0};
+  static inline std::atomic<int> handlers_{0};  // that may be using the request
 };
 
 }  // namespace detail
