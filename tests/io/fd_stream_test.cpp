@@ -276,6 +276,21 @@ TEST_CASE("a directory cannot be read, on either backend") {
   });
 }
 
+TEST_CASE("a descriptor that a stream has is not adopted again, and stays with that stream") {
+  const descriptor_balance nothing_left;
+  run([]() -> rota::task<> {
+    descriptor_pair pipe = make_pipe();
+    const int number = pipe.first.get();
+    fd_stream first = fd_stream::adopt(std::move(pipe.first));
+    CHECK(usage_error_of([&] { return fd_stream::adopt(unique_fd(number)); }) ==
+          rota::usage_error::kind::invalid_argument);
+    CHECK(is_open(number));
+    write_text(pipe.second.get(), "still here");
+    const std::string text = co_await read_text(first);
+    CHECK(text == "still here");
+  });
+}
+
 TEST_CASE("adopting needs a loop, and without one the descriptor closes") {
   const descriptor_balance nothing_left;
   descriptor_pair pipe = make_pipe();

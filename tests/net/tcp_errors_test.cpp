@@ -281,6 +281,42 @@ TEST_CASE("closing a listener ends an accept that waits with errc::closed") {
   });
 }
 
+TEST_CASE("a connection whose number is 0 is one like others") {
+  const child_outcome child = run_in_child([] {
+    std::string answer;
+    run([&]() -> rota::task<> {
+      tcp_listener listener = tcp_listener::bind(address("127.0.0.1", 0));
+      tcp_stream client = co_await tcp_stream::connect(listener.local_address());
+      ::close(0);
+      tcp_stream server = co_await listener.accept();
+      if (server.native_handle() != 0) co_return;
+      co_await client.write_all(as_bytes("hello"));
+      answer = co_await read_text(server);
+    });
+    return answer == "hello" && !is_open(0) ? 0 : 1;
+  });
+  CHECK(child.exit_code() == 0);
+}
+
+TEST_CASE("a connection that was accepted and that nobody takes is closed, whatever its number") {
+  struct given : rota::detail::accept_awaiter {
+    given() : accept_awaiter(nullptr, -1) {}
+    using operation_awaiter::op_;
+  };
+  const child_outcome child = run_in_child([] {
+    {
+      const given nothing;
+    }
+    if (!is_open(0)) return 1;
+    {
+      given zero;
+      zero.op_.result = 0;
+    }
+    return is_open(0) ? 2 : 0;
+  });
+  CHECK(child.exit_code() == 0);
+}
+
 TEST_CASE("a cancel does not interrupt close()") {
   const descriptor_balance nothing_left;
   run([]() -> rota::task<> {

@@ -907,6 +907,25 @@ TEST_CASE("a connection that was accepted for a listener that is being closed is
   });
 }
 
+TEST_CASE("a descriptor is adopted once, until it is closed") {
+  on_each_backend([](reactor& r) {
+    connected c = connect_pair(r);
+    try {
+      r.adopt(c.mine);
+      FAIL("it was adopted twice");
+    } catch (const rota::usage_error& error) {
+      CHECK(error.which() == rota::usage_error::kind::invalid_argument);
+      CHECK(std::string(error.what()).find("already") != std::string::npos);
+    }
+    CHECK(r.descriptors() == 1);
+    const int number = c.mine;
+    CHECK(r.close(number));
+    connected next = connect_pair(r);
+    CHECK(next.mine == number);
+    CHECK(r.close(next.mine));
+  });
+}
+
 TEST_CASE("disown gives a descriptor up without closing it") {
   on_each_backend([](reactor& r) {
     connected c = connect_pair(r);

@@ -48,9 +48,15 @@ class [[nodiscard]] close_awaiter {
 class descriptor_owner {
  public:
   descriptor_owner() noexcept = default;
-  /// Takes the descriptor over. Throws std::bad_alloc; the descriptor is closed then.
+  /// Takes the descriptor over. Throws std::bad_alloc; the descriptor is closed then. Throws usage_error when the loop
+  /// has it already; it then stays with its first owner.
   descriptor_owner(event_loop& loop, unique_fd fd) : loop_(&loop) {
-    loop_access::kernel(loop).adopt(fd.get());
+    try {
+      loop_access::kernel(loop).adopt(fd.get());
+    } catch (const usage_error& error) {
+      if (error.which() == usage_error::kind::invalid_argument) (void)fd.release();
+      throw;
+    }
     fd_ = fd.release();
   }
   descriptor_owner(descriptor_owner&& other) noexcept

@@ -111,9 +111,11 @@ namespace detail {
 /// and one that nobody takes is closed.
 class [[nodiscard]] accept_awaiter : public operation_awaiter {
  public:
-  accept_awaiter(event_loop* loop, int fd) noexcept : operation_awaiter(opcode::accept, loop, fd), loop_(loop) {}
+  accept_awaiter(event_loop* loop, int fd) noexcept : operation_awaiter(opcode::accept, loop, fd), loop_(loop) {
+    op_.result = -1;  // nothing yet: 0 is a descriptor
+  }
   ~accept_awaiter() {
-    if (!taken_ && op_.result > 0) sys::close(op_.result);
+    if (!taken_ && op_.result >= 0) sys::close(op_.result);
   }
   tcp_stream await_resume() {
     unique_fd fd(result_or_throw("accept"));

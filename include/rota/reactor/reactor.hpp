@@ -61,10 +61,14 @@ class reactor {
   virtual bool wants_nonblocking() const noexcept = 0;
 
   /// Makes `fd` known; operations may then be submitted on it. Throws std::bad_alloc; std::system_error for a number
-  /// that can be no descriptor.
+  /// that can be no descriptor; usage_error for one that was adopted and not closed.
   void adopt(int fd) {
     check_not_forked();
     if (fd < 0) throw std::system_error(EBADF, std::generic_category(), "adopt");
+    if (descriptors_.find(fd)) [[unlikely]]
+      throw usage_error(
+          usage_error::kind::invalid_argument,
+          "a stream or listener of this event loop has this descriptor already; one owns it and closes it");
     descriptors_.open(fd);
   }
 
