@@ -1,4 +1,5 @@
-// The one source of random numbers: seeded, so that a run can be repeated.
+// The one source of random numbers: seeded, so that a run can be repeated. Nothing in the core draws from it; what is to
+// be repeated from one number does: a simulated backend, and tests that are random.
 #pragma once
 
 #include <cstdint>

@@ -42,31 +42,59 @@ class [[nodiscard]] vector_awaiter : public operation_awaiter {
 
 namespace rota {
 
-/// The common part of tcp_stream and its relatives. One task may read while another writes; a second reader (or
+namespace detail {
+
+/// What every stream can do, whichever calls move its bytes. One task may read while another writes; a second reader (or
 /// writer) gets std::system_error with errc::busy at once. An operation on a closed or moved-from stream throws
 /// errc::closed. Streams belong to the loop on which they were made, and throw usage_error elsewhere.
 ///
 /// Buffers belong to the caller and must stay alive until the operation has completed, which is before the await
 /// ends, in every case. When the scope is cancelled, a transfer that happened all the same is reported (rule R2);
 /// otherwise nothing was transferred and rota::cancelled is thrown.
-class byte_stream {
+template <opcode Read, opcode Write>
+class stream_by {
  public:
   /// Waits until there is something and reads at most buffer.size() bytes of it; 0 is the end of the stream (or an
   /// empty buffer).
-  detail::transfer_awaiter read_some(mutable_buffer buffer) noexcept {
-    return {detail::opcode::recv, fd_.loop(), fd_.get(), buffer.data(), buffer.size()};
+  transfer_awaiter read_some(mutable_buffer buffer) noexcept {
+    return {Read, fd_.loop(), fd_.get(), buffer.data(), buffer.size()};
   }
-  /// Waits until there is room and writes at least one byte; returns how many. Never raises SIGPIPE: a peer that
-  /// has gone is std::errc::broken_pipe or connection_reset.
-  detail::transfer_awaiter write_some(const_buffer buffer) noexcept {
-    return {detail::opcode::send, fd_.loop(), fd_.get(), const_cast<std::byte*>(buffer.data()), buffer.size()};
+  /// Waits until there is room and writes at least one byte; returns how many. A peer that has gone is
+  /// std::errc::broken_pipe or connection_reset.
+  transfer_awaiter write_some(const_buffer buffer) noexcept {
+    return {Write, fd_.loop(), fd_.get(), const_cast<std::byte*>(buffer.data()), buffer.size()};
   }
-  /// Writes everything and returns its size; above 2 GiB nothing (std::errc::message_size). After an exception, rota::cancelled included, an
-  /// unknown part has been written: the stream is good for closing only.
-  detail::transfer_awaiter write_all(const_buffer buffer) noexcept {
-    return {detail::opcode::send, fd_.loop(), fd_.get(), const_cast<std::byte*>(buffer.data()), buffer.size(), true};
+  /// Writes everything and returns its size; above 2 GiB nothing (std::errc::message_size). After an exception,
+  /// rota::cancelled included, an unknown part has been written: the stream is good for closing only.
+  transfer_awaiter write_all(const_buffer buffer) noexcept {
+    return {Write, fd_.loop(), fd_.get(), const_cast<std::byte*>(buffer.data()), buffer.size(), true};
   }
 
+  /// Ends what is in flight on the stream (it throws errc::closed), waits for that, and closes. A cancelled scope
+  /// does not interrupt it. Closing a closed stream does nothing.
+  close_awaiter close() { return fd_.close(); }
+
+  bool is_open() const noexcept { return fd_.is_open(); }
+  /// For setsockopt and the like. The stream keeps it.
+  int native_handle() const noexcept { return fd_.get(); }
+
+ protected:
+  stream_by() noexcept = default;
+  explicit stream_by(descriptor_owner fd) noexcept : fd_(std::move(fd)) {}
+  stream_by(stream_by&&) noexcept = default;
+  stream_by& operator=(stream_by&&) noexcept = default;
+  ~stream_by() = default;
+
+  descriptor_owner fd_;
+};
+
+}  // namespace detail
+
+/// The common part of tcp_stream and its relatives, streams of sockets. Writing never raises SIGPIPE.
+class byte_stream : public detail::stream_by<detail::opcode::recv, detail::opcode::send> {
+ public:
+  using stream_by::read_some;
+  using stream_by::write_some;
   /// Scatter and gather: the first 16 buffers, in order; what read_some and write_some promise.
   detail::vector_awaiter read_some(std::span<const mutable_buffer> buffers) noexcept {
     return {detail::opcode::recvmsg, fd_.loop(), fd_.get(), buffers};
@@ -75,22 +103,8 @@ class byte_stream {
     return {detail::opcode::sendmsg, fd_.loop(), fd_.get(), buffers};
   }
 
-  /// Ends what is in flight on the stream (it throws errc::closed), waits for that, and closes. A cancelled scope
-  /// does not interrupt it. Closing a closed stream does nothing.
-  detail::close_awaiter close() { return fd_.close(); }
-
-  bool is_open() const noexcept { return fd_.is_open(); }
-  /// For setsockopt and the like. The stream keeps it.
-  int native_handle() const noexcept { return fd_.get(); }
-
  protected:
-  byte_stream() noexcept = default;
-  explicit byte_stream(detail::descriptor_owner fd) noexcept : fd_(std::move(fd)) {}
-  byte_stream(byte_stream&&) noexcept = default;
-  byte_stream& operator=(byte_stream&&) noexcept = default;
-  ~byte_stream() = default;
-
-  detail::descriptor_owner fd_;
+  using stream_by::stream_by;
 };
 
 }  // namespace rota

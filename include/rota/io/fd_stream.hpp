@@ -12,10 +12,9 @@
 
 namespace rota {
 
-/// Reads and writes with read(2) and write(2). Move-only; one reader and one writer at a time; the rules of
-/// byte_stream hold for buffers, cancel and closing. A write to a pipe without a reader raises SIGPIPE unless the
-/// program ignores it.
-class fd_stream {
+/// Reads and writes with read(2) and write(2). Move-only; the rules of every stream hold (io/byte_stream.hpp). A write to a
+/// pipe without a reader raises SIGPIPE unless the program ignores it.
+class fd_stream : public detail::stream_by<detail::opcode::read, detail::opcode::write> {
  public:
   /// Takes the descriptor over for the current loop. On the epoll backend it becomes non-blocking, which everybody
   /// sees who shares it. Regular files are refused there (errc::not_supported): they are never "not ready".
@@ -33,22 +32,8 @@ class fd_stream {
     return fd_stream(detail::descriptor_owner(loop, std::move(fd)));
   }
 
-  detail::transfer_awaiter read_some(mutable_buffer buffer) noexcept {
-    return {detail::opcode::read, fd_.loop(), fd_.get(), buffer.data(), buffer.size()};
-  }
-  detail::transfer_awaiter write_some(const_buffer buffer) noexcept {
-    return {detail::opcode::write, fd_.loop(), fd_.get(), const_cast<std::byte*>(buffer.data()), buffer.size()};
-  }
-  detail::transfer_awaiter write_all(const_buffer buffer) noexcept {
-    return {detail::opcode::write, fd_.loop(), fd_.get(), const_cast<std::byte*>(buffer.data()), buffer.size(), true};
-  }
-  detail::close_awaiter close() { return fd_.close(); }
-  bool is_open() const noexcept { return fd_.is_open(); }
-  int native_handle() const noexcept { return fd_.get(); }
-
  private:
-  explicit fd_stream(detail::descriptor_owner fd) noexcept : fd_(std::move(fd)) {}
-  detail::descriptor_owner fd_;
+  using stream_by::stream_by;
 };
 
 }  // namespace rota
