@@ -59,10 +59,48 @@ TEST_CASE("run gives the value, or throws the exception") {
 
 TEST_CASE("run throws rota::cancelled when its task ended by a cancel") {
   const auto body = []() -> task<> {
+    std::exception_ptr kept;
+    const auto sleeper = [&kept](rota::cancel_scope& scope) -> task<> {
+      scope.cancel();
+      try {
+        co_await rota::sleep_for(1h);
+      } catch (...) {
+        kept = std::current_exception();
+      }
+    };
+    co_await rota::with_cancel_scope(sleeper);
+    std::rethrow_exception(kept);
+  };
+  REQUIRE_THROWS_AS(rota::run(body()), rota::cancelled);
+}
+
+TEST_CASE("a run that stop() ended says so, unless its task had a value all the same") {
+  const captured_reports reports;
+  const auto sleeper = []() -> task<> {
     rota::event_loop::current()->stop();
     co_await rota::sleep_for(1h);
   };
-  REQUIRE_THROWS_AS(rota::run(body()), rota::cancelled);
+  REQUIRE(rota_test::error_code_of([&] {
+            rota::run(sleeper());
+            return 0;
+          }) == rota::errc::loop_stopped);
+  REQUIRE(reports.size() == 0);
+  REQUIRE(rota::run_main(sleeper()) == 1);
+  INFO(reports.all());
+  REQUIRE(reports.size() == 1);
+  REQUIRE(reports.contains("stopped before the task had ended"));
+  const auto last_words = []() -> task<int> {
+    rota::event_loop::current()->stop();
+    bool stopped = false;
+    try {
+      co_await rota::sleep_for(1h);
+    } catch (const rota::cancelled&) {
+      stopped = true;
+    }
+    co_return stopped ? 6 : 7;
+  };
+  REQUIRE(rota::run(last_words()) == 6);
+  REQUIRE(rota::run_main(last_words()) == 6);
 }
 
 TEST_CASE("run takes everything down before it returns: cancel, run to the end, report, then the result") {
@@ -216,6 +254,22 @@ TEST_CASE("a task that ends with a value in spite of SIGINT keeps its exit code"
   REQUIRE(child.wait_for("ready"));
   child.send(SIGINT);
   REQUIRE(child.wait().exit_code() == 5);
+}
+
+TEST_CASE("a task of void that ends in spite of SIGINT has ended well") {
+  child_process child([] {
+    const auto graceful = []() -> task<> {
+      std::printf("ready\n");
+      try {
+        co_await rota::sleep_for(1h);
+      } catch (const rota::cancelled&) {
+      }
+    };
+    return rota::run_main(graceful());
+  });
+  REQUIRE(child.wait_for("ready"));
+  child.send(SIGINT);
+  REQUIRE(child.wait().exit_code() == 0);
 }
 
 TEST_CASE("an exception during the interrupt is an error, exit code 1") {

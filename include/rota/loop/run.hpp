@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <exception>
 #include <optional>
+#include <system_error>
 #include <type_traits>
 #include <utility>
 
@@ -102,11 +103,15 @@ decltype(auto) run_program(task<T> main, const event_loop_options& options, Duri
   }
   event_loop& loop = *made;
   join_handle<T> handle = start_task(loop, loop_access::root(loop), &adopt<T>, std::move(main));
+  bool was_stopped = false;
   {
     [[maybe_unused]] const auto meanwhile = during(loop, handle.task());
     loop_access::run_until_finished(loop, handle.task());
+    was_stopped = !handle.done();
     loop.shutdown();
   }
+  if (was_stopped && (!handle.done() || handle.cancelled()))
+    throw std::system_error(make_error_code(errc::loop_stopped));
   return outcome(handle);
 }
 
@@ -114,7 +119,8 @@ decltype(auto) run_program(task<T> main, const event_loop_options& options, Duri
 
 /// Makes an event loop, runs the task on it, and takes the loop down in order: every task that is left is cancelled
 /// and runs to its end, errors that nobody retrieved are reported, the loop goes. Then the task's value is
-/// returned, or its exception thrown (rota::cancelled too).
+/// returned, or its exception thrown (rota::cancelled too); std::system_error with errc::loop_stopped when
+/// event_loop::stop() ended the run and the task by that.
 template <class T>
 T run(task<T> main, const event_loop_options& options = event_loop_options()) {
   return detail::run_program(
@@ -127,9 +133,10 @@ T run(task<T> main, const event_loop_options& options = event_loop_options()) {
 }
 
 /// What main() returns: runs the task as rota::run does, and turns its outcome into an exit code. The value of a
-/// task<int>, 0 after a task<>; 1 after an exception, which is printed; 128 + n when SIGINT or SIGTERM (n) cancelled
-/// the task and it ended by that. A second signal ends the process at once. Signals that the program ignores or
-/// handles itself are left alone.
+/// task<int>, 0 after a task<>; 1 after an exception, which is printed, and after event_loop::stop(); 128 + n when SIGINT
+/// or SIGTERM (n) cancelled the task and it ended by that. A task that catches rota::cancelled, finishes and returns has
+/// ended well, whatever signal came: its value counts. A second signal ends the process at once. Signals that the
+/// program ignores or handles itself are left alone.
 template <class T>
   requires std::is_void_v<T> || std::is_same_v<T, int>
 int run_main(task<T> main, const event_loop_options& options = event_loop_options()) {
