@@ -8,6 +8,8 @@
 #include <cstdlib>
 #include <new>
 
+#include <rota/base/mutex_lock.hpp>
+
 namespace rota::detail {
 
 /// Shared by all threads, under one mutex: a thread comes here once per batch of blocks. A block knows its slab by
@@ -24,7 +26,7 @@ class slab_store {
 
   /// Writes the addresses of one to `most` blocks of the class to `out`; returns how many. Throws std::bad_alloc.
   std::size_t take(unsigned index, void** out, std::size_t most) {
-    const lock guard(mutex_);
+    const mutex_lock guard(mutex_);
     slab* from = with_room_[index];
     if (!from) from = add_slab(index);
     std::size_t taken = 0;
@@ -43,7 +45,7 @@ class slab_store {
   }
 
   void give(void** blocks, std::size_t count) noexcept {
-    const lock guard(mutex_);
+    const mutex_lock guard(mutex_);
     for (; count != 0; --count, ++blocks) {
       slab& to = *slab_of(*blocks);
       if (!has_room(to)) link(to);
@@ -69,14 +71,6 @@ class slab_store {
     free_block* free;
     slab* next;  // in with_room_[class_index], or in spare_
     slab* previous;
-  };
-
-  struct lock {
-    explicit lock(pthread_mutex_t& m) noexcept : mutex(m) { pthread_mutex_lock(&mutex); }
-    ~lock() { pthread_mutex_unlock(&mutex); }
-    lock(const lock&) = delete;
-    lock& operator=(const lock&) = delete;
-    pthread_mutex_t& mutex;
   };
 
   static slab* slab_of(void* block) noexcept {

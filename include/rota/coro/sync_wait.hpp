@@ -7,6 +7,7 @@
 #include <exception>
 #include <utility>
 
+#include <rota/base/mutex_lock.hpp>
 #include <rota/coro/cancellation.hpp>
 #include <rota/coro/executor.hpp>
 #include <rota/coro/task.hpp>
@@ -21,7 +22,7 @@ class waiting_thread final : public executor {
   waiting_thread() : executor(false) { ready_.reserve(); }
 
   void post(posted& work) noexcept override {
-    const lock guard(mutex_);
+    const mutex_lock guard(mutex_);
     work.next = nullptr;
     (last_ ? last_->next : first_) = &work;
     last_ = &work;
@@ -48,15 +49,8 @@ class waiting_thread final : public executor {
   }
 
  private:
-  struct lock {
-    explicit lock(pthread_mutex_t& m) noexcept : mutex(m) { pthread_mutex_lock(&mutex); }
-    ~lock() { pthread_mutex_unlock(&mutex); }
-    lock(const lock&) = delete;
-    lock& operator=(const lock&) = delete;
-    pthread_mutex_t& mutex;
-  };
   posted* wait_for_post() noexcept {
-    const lock guard(mutex_);
+    const mutex_lock guard(mutex_);
     while (!first_) pthread_cond_wait(&posted_, &mutex_);
     posted* work = first_;
     first_ = work->next;
