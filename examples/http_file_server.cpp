@@ -522,9 +522,7 @@ void report_failure(const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);
   } catch (const std::system_error& e) {
-    if (e.code() == std::errc::connection_reset || e.code() == std::errc::broken_pipe ||
-        e.code() == rota::errc::timed_out)
-      return;
+    if (rota::peer_has_gone(e.code()) || e.code() == rota::errc::timed_out) return;
     rota::report("a connection failed: %s", e.what());
   } catch (const std::exception& e) {
     rota::report("a connection failed: %s", e.what());

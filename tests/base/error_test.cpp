@@ -40,6 +40,15 @@ TEST_CASE("codes compare with the standard's conditions") {
   REQUIRE(rota::detail::error_of(-ECONNRESET) == std::errc::connection_reset);
 }
 
+TEST_CASE("a peer that has gone shows as connection_reset or broken_pipe, and as nothing else") {
+  const auto of = [](int number) { return std::error_code(number, std::generic_category()); };
+  REQUIRE(rota::peer_has_gone(of(ECONNRESET)));
+  REQUIRE(rota::peer_has_gone(of(EPIPE)));
+  REQUIRE_FALSE(rota::peer_has_gone(of(ECONNREFUSED)));
+  REQUIRE_FALSE(rota::peer_has_gone(make_error_code(rota::errc::closed)));
+  REQUIRE_FALSE(rota::peer_has_gone(std::error_code()));
+}
+
 TEST_CASE("a result holds a value or a code") {
   rota::result<std::string> good(std::string("value"));
   REQUIRE(good);

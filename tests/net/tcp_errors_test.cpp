@@ -37,8 +37,6 @@ rota::task<std::string> read_into_string(tcp_stream& from) {
   co_return text;
 }
 
-bool is_broken(std::error_code code) { return code == std::errc::broken_pipe || code == std::errc::connection_reset; }
-
 }  // namespace
 
 // ---- listening and connecting
@@ -431,7 +429,7 @@ TEST_CASE("a peer that resets ends a read that waits with connection_reset") {
       const std::error_code code = co_await reader;
       CHECK(code == std::errc::connection_reset);
       const std::error_code written = co_await error_of(pair.client.write_all(as_bytes("x")));
-      CHECK(is_broken(written));
+      CHECK(rota::peer_has_gone(written));
     }
   });
 }
@@ -455,7 +453,7 @@ TEST_CASE("a peer that resets ends a write_all that waits, without a signal") {
     co_await pair.server.close();
     const std::error_code code = co_await writer;
     INFO(code.message());
-    CHECK(is_broken(code));
+    CHECK(rota::peer_has_gone(code));
   });
 }
 
@@ -470,7 +468,7 @@ TEST_CASE("writing to a peer that has gone is an error and not a signal") {
       code = co_await error_of(pair.client.write_all(as_bytes("into the void")));
       co_await settle_tasks(2);
     }
-    CHECK(is_broken(code));
+    CHECK(rota::peer_has_gone(code));
     const std::error_code gathered = co_await error_of(pair.client.write_some(parts));
     CHECK(gathered == std::errc::broken_pipe);
     const std::error_code some = co_await error_of(pair.client.write_some(as_bytes("x")));

@@ -61,6 +61,11 @@ inline const std::error_category& error_category() noexcept {
 
 inline std::error_code make_error_code(errc code) noexcept { return {static_cast<int>(code), error_category()}; }
 
+/// The other end of a connection closed or reset it: what peers do, and mostly not worth a report.
+inline bool peer_has_gone(const std::error_code& code) noexcept {
+  return code == std::errc::connection_reset || code == std::errc::broken_pipe;
+}
+
 namespace detail {
 /// `result` is what a kernel request returned: negative errno.
 ROTA_COLD inline std::error_code error_of(std::int64_t result) noexcept {

@@ -30,7 +30,7 @@ struct serve_options {
   /// How long accepting pauses when the process or the system is out of descriptors or memory.
   duration exhausted_pause = std::chrono::milliseconds(100);
   /// Called with the exception of a handler; default: a report with its text, but silence when the peer has gone
-  /// (connection_reset, broken_pipe). Must not throw.
+  /// (peer_has_gone()). Must not throw.
   detail::callable<void(std::exception_ptr)> on_error;
 };
 
@@ -61,15 +61,15 @@ class connection_owner final : public task_owner {
   void handler_failed(const std::exception_ptr& error, task_state* child) noexcept {
     if (options_.on_error)
       options_.on_error(error);
-    else if (!peer_has_gone(error))
+    else if (!is_by_the_peer(error))
       report("a connection's handler (%s) failed: %s", child ? describe(*child).c_str() : "before its first step",
              describe(error).c_str());
   }
-  static bool peer_has_gone(const std::exception_ptr& error) noexcept {
+  static bool is_by_the_peer(const std::exception_ptr& error) noexcept {
     try {
       std::rethrow_exception(error);
     } catch (const std::system_error& e) {
-      return e.code() == std::errc::connection_reset || e.code() == std::errc::broken_pipe;
+      return peer_has_gone(e.code());
     } catch (...) {
       return false;
     }
