@@ -1,4 +1,5 @@
-// The atomics of rota's lock-free parts go through this alias, so that a model checker can stand in for them.
+// The atomics of rota's lock-free parts go through this alias, so that a model checker can stand in for them. Single
+// words that order nothing else are plain std::atomic: the report handler, what was said once, the signal that came.
 #pragma once
 
 #include <atomic>

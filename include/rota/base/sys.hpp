@@ -1,7 +1,12 @@
-// Every system call that rota makes, in one policy. A test build may name another one with
+// Every system call that rota makes, in one policy, with the exceptions below. A test build may name another one with
 // -DROTA_SYS_POLICY=type -include header (same static functions); when real it costs nothing. A policy that derives
 // from real_sys is declared before this header is included, and defined after it.
 // Each function returns the result or a negative errno: errno is read here, never in a coroutine.
+//
+// Not here: the ring of the io_uring backend. Its entries are memory that the kernel reads, and what liburing does to
+// them is inline; a policy of single calls could not pretend to be the other side. Tests that need another kernel define
+// liburing's functions themselves (tests/reactor/io_uring_faults_test.cpp), or hand the loop a reactor of their own.
+// Nor what is about the process: signal handlers (loop/run.hpp), pthread_atfork, getenv.
 #pragma once
 
 #include <cerrno>

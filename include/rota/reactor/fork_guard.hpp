@@ -18,7 +18,7 @@ class fork_guard {
   static std::uint32_t generation() noexcept { return generation_; }
 
  private:
-  // Written only by the atfork handler, in a child that has one thread yet.
+  // Not atomic: written only by the atfork handler, in a child that has one thread yet.
   static inline std::uint32_t generation_ = 0;
 };
 
