@@ -10,8 +10,10 @@
 
 namespace {
 long allocations_left = -1;  // negative: no limit
+bool no_memory = false;      // every allocation fails
 
 [[maybe_unused]] void* allocate(std::size_t size, std::size_t alignment) {
+  if (no_memory) throw std::bad_alloc();
   if (allocations_left >= 0 && allocations_left-- == 0) {
     allocations_left = -1;
     throw std::bad_alloc();
@@ -132,4 +134,33 @@ TEST_CASE("a post that finds no memory throws and changes nothing") {
   loop.stop();
   loop.run();
   REQUIRE(ran == 1);
+}
+
+TEST_CASE("an error is reported although there is no memory left") {
+  if (rota_test::under_tsan) {
+    SKIP("ThreadSanitizer does not let a program replace operator new");
+  }
+  static char said[1024];
+  rota::event_loop loop;
+  const auto fail = []() -> task<> {
+    const std::runtime_error error("a text that does not fit into the object that holds a short string");
+    co_await rota::yield();
+    no_memory = true;
+    throw error;
+  };
+  const auto spawner = [&]() -> task<> {
+    rota::spawn(fail).set_name("the one whose name is too long for a short string, too");
+    for (int i = 0; i != 4; ++i) co_await rota::yield();
+  };
+  const rota::report_handler before = rota::set_report_handler([](const char* line) noexcept {
+    no_memory = false;
+    std::snprintf(said, sizeof said, "%s", line);
+  });
+  loop.run(spawner());
+  rota::set_report_handler(before);
+  INFO(said);
+  REQUIRE_FALSE(no_memory);
+  const std::string line = said;
+  REQUIRE(line.find("std::runtime_error: a text that does not fit") != std::string::npos);
+  REQUIRE(line.find("'the one whose name") != std::string::npos);
 }

@@ -768,6 +768,33 @@ TEST_CASE("a task that ignores its cancellation is named, and in debug builds en
     REQUIRE(child.exit_code() == 0);
 }
 
+TEST_CASE("a task that does not stop is named by the line where its own coroutine waits") {
+  const rota_test::child_outcome child = rota_test::run_in_child([] {
+    rota::event_loop_options options;
+    options.shutdown_deadline = 1ms;
+    rota::event_loop loop(options);
+    // A reference is stored in a frame of the library's; and the wait is deeper than the task's own coroutine.
+    const auto stubborn = [](const std::string&) -> task<> {
+      std::printf("line %d.\n", __LINE__ + 1);
+      co_await rota::shield(1h, number(1));  // a line before
+      std::printf("line %d.\n", __LINE__ + 1);
+      co_await rota::shield(1h, forever());
+    };
+    const auto spawner = [&]() -> task<> {
+      (void)rota::spawn(stubborn, std::string("text"));
+      co_await rota::yield();
+    };
+    loop.run(spawner());
+    return 0;
+  });
+  INFO(child.output);
+  const std::size_t said = child.output.rfind("line ");
+  REQUIRE(said != std::string::npos);
+  const std::string number = child.output.substr(said + 5, child.output.find('.', said) - said - 5);
+  REQUIRE(child.says("task, last at "));
+  REQUIRE(child.says("event_loop_test.cpp:" + number + " did not stop"));
+}
+
 // ---- fork ---------------------------------------------------------------------------------------------------------------
 
 TEST_CASE("a child process cannot use its parent's loop, and the parent does not notice") {

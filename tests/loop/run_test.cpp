@@ -193,7 +193,7 @@ TEST_CASE("run_main prints to stderr that ROTA_BACKEND is misspelt, and gives 1"
     return rota::run_main(nothing());
   });
   REQUIRE(child.exit_code() == 1);
-  REQUIRE(child.says("rota: error: ROTA_BACKEND is 'io-uring'"));
+  REQUIRE(child.says("rota: error: std::invalid_argument: ROTA_BACKEND is 'io-uring'"));
 }
 
 TEST_CASE("SIGINT cancels the main task, its cleanup runs, and the exit code is 130") {

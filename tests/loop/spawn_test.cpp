@@ -620,6 +620,24 @@ TEST_CASE("an error that nobody retrieved is reported once, with its text and a 
   REQUIRE(reports.contains("spawn_test.cpp:"));
 }
 
+TEST_CASE("an error of a task whose arguments are stored is reported with its own line") {
+  const captured_reports reports;
+  int line = 0;
+  run([&]() -> task<> {
+    const auto fail = [&line](const std::string& text) -> task<> {
+      line = __LINE__ + 1;
+      co_await rota::yield();
+      throw std::runtime_error(text);
+    };
+    (void)rota::spawn(fail, std::string("kept in the task's frame"));
+    for (int i = 0; i != 4; ++i) co_await rota::yield();
+  });
+  INFO(reports.all());
+  REQUIRE(reports.size() == 1);
+  REQUIRE(reports.contains("std::runtime_error: kept in the task's frame"));
+  REQUIRE(reports.contains("spawn_test.cpp:" + std::to_string(line) + " "));
+}
+
 TEST_CASE("an error is reported when the last handle goes without having asked") {
   const captured_reports reports;
   run([]() -> task<> {

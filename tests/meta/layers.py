@@ -35,7 +35,7 @@ NOT_IN_UMBRELLA = {"ext", "testing"}
 STANDARD = re.compile(r"[a-z0-9_]+$|bits/chrono\.h$")  # <vector>, <coroutine>; base/clock.hpp says why the last
 SYSTEM = re.compile(
     r"(sys|linux|netinet|arpa|net|asm|sanitizer)/|"
-    r"(errno|fcntl|limits|netdb|poll|pthread|sched|signal|stddef|stdint|stdio|stdlib|string|time|unistd)\.h$")
+    r"(cxxabi|errno|fcntl|limits|netdb|poll|pthread|sched|signal|stddef|stdint|stdio|stdlib|string|time|unistd)\.h$")
 LIBURING = re.compile(r"liburing(\.h|/)")
 KERNEL = re.compile(r"sys/(epoll|eventfd|signalfd|socket|timerfd|uio|un)\.h|(linux|netinet|arpa)/|liburing")
 INCLUDE = re.compile(r'^\s*#\s*include\s+(?:<([^>]+)>|"([^"]+)")', re.M)

@@ -8,7 +8,6 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include <rota/base/cancelled.hpp>
 #include <rota/coro/task_state.hpp>
@@ -122,17 +121,16 @@ struct scope_tree : scope_node {
     return found;
   }
 
-  /// Every task below the scope, for a report.
-  static std::vector<task_state*> tasks_below(scope_node& root) {
-    std::vector<task_state*> found;
-    std::vector<scope_node*> left{&root};
-    while (!left.empty()) {
-      scope_node* node = left.back();
-      left.pop_back();
-      if (as(*node).has(is_task)) found.push_back(static_cast<task_state*>(node));
-      for (scope_node* child = as(*node).first_; child; child = as(*child).next_) left.push_back(child);
+  /// Calls f(task) for every task below the scope, for a report.
+  template <class F>
+  static void for_each_task(scope_node& root, F f) {
+    for (scope_node* node = &root;;) {
+      if (as(*node).has(is_task)) f(static_cast<task_state&>(*node));
+      scope_node* next = as(*node).first_;
+      for (; !next && node != &root; node = as(*node).parent_) next = as(*node).next_;
+      if (!next) return;
+      node = next;
     }
-    return found;
   }
 
  private:

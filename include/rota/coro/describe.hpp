@@ -1,27 +1,67 @@
-// Words for people: which task, what went wrong.
+// Words for people: which task, what went wrong. None of it needs memory: a report may be about there being none.
 #pragma once
 
+#include <cxxabi.h>
+
+#include <cstdarg>
+#include <cstddef>
+#include <cstdio>
+#include <cstdlib>
 #include <exception>
-#include <string>
+#include <source_location>
+#include <typeinfo>
 
 #include <rota/coro/cancellation.hpp>
 
 namespace rota::detail {
 
-/// "std::system_error: connection refused", as far as it can be known.
-inline std::string describe(const std::exception_ptr& error) {
-  if (!error) return "no error";
+/// A text of limited length; what is too long is cut off.
+class description {
+ public:
+  description() noexcept = default;
+  const char* c_str() const noexcept { return text_; }
+
+  [[gnu::format(printf, 2, 3)]] void add(const char* format, ...) noexcept {
+    std::va_list arguments;
+    va_start(arguments, format);
+    const int n = std::vsnprintf(text_ + size_, sizeof text_ - size_, format, arguments);
+    va_end(arguments);
+    if (n > 0) size_ += static_cast<std::size_t>(n);
+    if (size_ >= sizeof text_) size_ = sizeof text_ - 1;
+  }
+  /// The type of the exception that is being handled, as it stands in the source; without memory, in the object file.
+  void add_exception_type() noexcept {
+    const std::type_info* const type = abi::__cxa_current_exception_type();
+    const char* const name = type ? type->name() : "unknown";
+    char* const readable = abi::__cxa_demangle(name, nullptr, nullptr, nullptr);
+    add("%s", readable ? readable : name);
+    std::free(readable);
+  }
+
+ private:
+  char text_[1024] = "";
+  std::size_t size_ = 0;
+};
+
+/// "std::system_error: connect to 127.0.0.1:1: Connection refused", "an exception of type my_error".
+ROTA_COLD inline description describe(const std::exception_ptr& error) noexcept {
+  description text;
+  if (!error) {
+    text.add("no error");
+    return text;
+  }
   try {
     std::rethrow_exception(error);
   } catch (const std::exception& e) {
-    return e.what();
+    text.add_exception_type();
+    text.add(": %s", e.what());
   } catch (const cancelled& e) {
-    std::string text = "cancelled";
-    if (!e.reason().empty()) text += ": " + std::string(e.reason());
-    return text;
+    text.add("cancelled%s%.*s", e.reason().empty() ? "" : ": ", static_cast<int>(e.reason().size()), e.reason().data());
   } catch (...) {
-    return "an exception that is not a std::exception";
+    text.add("an exception of type ");
+    text.add_exception_type();
   }
+  return text;
 }
 
 inline bool is_cancellation(const std::exception_ptr& error) noexcept {
@@ -34,13 +74,27 @@ inline bool is_cancellation(const std::exception_ptr& error) noexcept {
   }
 }
 
+/// Where the task's own coroutine is: the user's, not the one that stands in for it to keep its arguments.
+inline std::source_location line_of(task_state& task) noexcept {
+  if (task.has(task_state::stands_in) && !task.has(task_state::finished) && task.wait != 0) {
+    void* const root = task.frame();
+    for (void* frame = task.exec->waiting_frame(task); frame && frame != root;) {
+      const promise_base& promise = promise_of(frame);
+      frame = promise.outcome->parent();
+      if (frame == root) return promise.waits_at;
+    }
+  }
+  return task.root().waits_at;
+}
+
 /// "task 'importer', last at server.cpp:42"
-inline std::string describe(task_state& task) {
-  std::string text = "task";
-  if (task.extras() && !task.extras()->name.empty()) text += " '" + task.extras()->name + "'";
-  const std::source_location at = task.root().waits_at;
-  text += std::string(task.has(task_state::started) ? ", last at " : ", made at ") + at.file_name() + ":" +
-          std::to_string(at.line());
+ROTA_COLD inline description describe(task_state& task) noexcept {
+  description text;
+  text.add("task");
+  if (task.extras() && !task.extras()->name.empty()) text.add(" '%s'", task.extras()->name.c_str());
+  const std::source_location at = line_of(task);
+  text.add(", %s at %s:%u", task.has(task_state::started) ? "last" : "made", at.file_name(),
+           static_cast<unsigned>(at.line()));
   return text;
 }
 

@@ -93,6 +93,8 @@ class executor {
   /// The task's body has ended, with task_state::failed if by an exception, and its frame is suspended for good; still
   /// inside the frame's final suspension.
   virtual void task_finished(detail::task_state& task) noexcept = 0;
+  /// The innermost frame of a task that waits for something, for reports; null where that is not known.
+  virtual void* waiting_frame(detail::task_state&) noexcept { return nullptr; }
   /// True for rota::event_loop.
   bool is_event_loop() const noexcept { return is_event_loop_; }
 

@@ -43,6 +43,7 @@ class scope_node {
     failed = 256,         // task: it ended with an exception
     was_cancelled = 512,  // task: that exception was rota::cancelled
     marked = 2048,        // task: for a moment, by who looks for duplicates
+    stands_in = 4096,     // task: its root only keeps the arguments of the coroutine that it awaits
   };
 
   explicit scope_node(std::uint32_t flags) noexcept : flags_(static_cast<std::uint16_t>(flags)) {}

@@ -120,6 +120,9 @@ struct task_promise_base : promise_base {
     mine.set_exception();
     // An exception that leaves the root of a task has nobody above it: its owner will look for it.
     if (mine.how() == outcome_base::root) state->set(task_state::failed);
+    // Reports are about the coroutine that was spawned, whose line would go with its frame.
+    else if (state->has(task_state::stands_in) && mine.parent() == state->frame())
+      promise_of(mine.parent()).waits_at = waits_at;
   }
 
  protected:
@@ -193,6 +196,9 @@ class [[nodiscard]] task_awaiter {
     return true;
   }
   T await_resume() { return outcome_.take(); }
+
+ protected:
+  const promise_base& child() const noexcept { return child_.promise(); }
 
  private:
   std::coroutine_handle<task_promise<T>> child_;  // the frame is gone once outcome_ is done

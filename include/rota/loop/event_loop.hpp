@@ -165,6 +165,7 @@ class event_loop final : public executor {
 
   // ---- executor: for the library
   void cancel_wait(detail::task_state& task) noexcept override;
+  void* waiting_frame(detail::task_state& task) noexcept override;
   void task_finished(detail::task_state& task) noexcept override;
   void destroy_ended(detail::task_state& task) noexcept override;
 
@@ -450,6 +451,17 @@ inline void event_loop::cancel_wait(detail::task_state& task) noexcept {
   }
 }
 
+inline void* event_loop::waiting_frame(detail::task_state& task) noexcept {
+  void* const what = task.waiting_for();
+  if (!what) return nullptr;
+  switch (task.waiting_kind()) {
+    case detail::wait_kind::operation: return static_cast<detail::operation*>(what)->waiter;
+    case detail::wait_kind::timer: return reinterpret_cast<void*>(static_cast<detail::loop_timer*>(what)->target);
+    case detail::wait_kind::custom: return static_cast<detail::custom_wait*>(what)->frame;
+  }
+  return nullptr;
+}
+
 inline void event_loop::task_finished(detail::task_state& task) noexcept {
   ROTA_ASSERT(task.current == &task);
   task.set(detail::task_state::finished);
@@ -544,8 +556,9 @@ inline event_loop::~event_loop() {
                    reactor_->descriptors());
     return;
   }
-  for (detail::task_state* task : detail::scope_tree::tasks_below(root_))
-    report("the event loop was destroyed, but %s did not stop", detail::describe(*task).c_str());
+  detail::scope_tree::for_each_task(root_, [](detail::task_state& task) {
+    report("the event loop was destroyed, but %s did not stop", detail::describe(task).c_str());
+  });
   if (ROTA_DEBUG) detail::trap("an event loop was destroyed with %zu tasks that ignore their cancellation", tasks_);
   root_.children = 0;
   (void)reactor_.release();  // never free what the kernel may still write to

@@ -1,6 +1,8 @@
 // spawn(f, args...): a new task from a callable and its arguments.
 #pragma once
 
+#include <bit>
+#include <coroutine>
 #include <new>
 #include <type_traits>
 #include <utility>
@@ -40,14 +42,30 @@ consteval bool is_self_contained() {
     return false;
 }
 
+// Awaits the coroutine that the task is about: its lines are told in reports, not that of the coroutine which awaits it.
+template <class T>
+class subject_awaiter : public task_awaiter<T> {
+ public:
+  using task_awaiter<T>::task_awaiter;
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> stand_in) noexcept {
+    stand_in.promise().state->set(task_state::stands_in);
+    return task_awaiter<T>::await_suspend(stand_in, std::bit_cast<line_mark>(this->child().waits_at));
+  }
+};
+template <class T>
+subject_awaiter<T> subject(task<T>&& t) {
+  return subject_awaiter<T>(task_access::release(t));
+}
+
 // Keeps functor and arguments in its own frame for as long as the task that they make.
 template <class T, class F, class... Args>
 task<T> call_stored(F f, Args... args) {
-  co_return co_await detail::invoke(std::move(f), std::move(args)...);
+  co_return co_await subject(detail::invoke(std::move(f), std::move(args)...));
 }
 template <class T>
 task<T> adopt(task<T> t) {
-  co_return co_await std::move(t);
+  co_return co_await subject(std::move(t));
 }
 
 template <class R>

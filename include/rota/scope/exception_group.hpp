@@ -6,6 +6,7 @@
 #include <exception>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -97,10 +98,11 @@ class exception_group : public std::exception {
           return;
         }
         text += '\n' + std::string(indent, ' ') + "- " + m.where + (m.where.empty() ? "" : ": ");
-        append_indented(detail::describe(m.error), indent + 2);
+        const auto* nested = as<exception_group>(m.error);
+        append_indented(nested ? nested->what() : detail::describe(m.error).c_str(), indent + 2);
       }
     }
-    void append_indented(const std::string& lines, std::size_t indent) {
+    void append_indented(std::string_view lines, std::size_t indent) {
       for (const char c : lines) {
         text += c;
         if (c == '\n') text.append(indent, ' ');

@@ -4,7 +4,6 @@
 #include <exception>
 #include <source_location>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -33,20 +32,16 @@ class failure_collector : public task_owner {
       child_was_cancelled_ = true;
     } else if (child.has(task_state::failed)) {
       keep(child);
-      cancel_others(*error_of(child), child.root().waits_at);
+      cancel_others(*error_of(child), line_of(child));
     }
   }
 
   /// Cancels every child that is left, and the host if it is in the scope, because of `error`.
   void cancel_others(const std::exception_ptr& error, std::source_location where) noexcept {
     if (cancel_requested()) return;
-    std::string reason;
-    try {
-      reason = "a sibling failed: " + describe(error);
-    } catch (...) {  // out of memory: the cancel matters more than its text
-    }
-    scope_tree::cancel(*this, cancel_kind::sibling, reason.empty() ? std::string_view("a sibling failed") : reason,
-                       where);
+    description reason;
+    reason.add("a sibling failed: %s", describe(error).c_str());
+    scope_tree::cancel(*this, cancel_kind::sibling, reason.c_str(), where);
   }
 
   /// How all of it ended: null, a cancel, or an exception_group of the children's errors and the body's. Throws
@@ -61,7 +56,7 @@ class failure_collector : public task_owner {
   ROTA_COLD std::exception_ptr group_of_failures(const std::exception_ptr& body) {
     std::vector<exception_group::member> members;
     for (task_state* child = first_; child; child = next_of(*child))
-      members.emplace_back(*error_of(*child), describe(*child));
+      members.emplace_back(*error_of(*child), describe(*child).c_str());
     if (body) members.emplace_back(body, "its body");
     const std::source_location at = source_line(where_);
     std::string message = what_;
