@@ -110,11 +110,17 @@ check_backend() {
   verdict "the same, percent-encoded" 404 "$(status_of "$url/%2e%2e/%2e%2e%2f%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd")"
   verdict "a symbolic link to /etc/passwd" 404 "$(status_of "$url/way_out")"
 
+  # A client that has a connection open and asks for nothing must not hold up the end.
+  exec {idle}<>"/dev/tcp/127.0.0.1/${url##*:}"
+  start=$(milliseconds)
   kill -TERM "$server_pid"
   code=0
   wait "$server_pid" || code=$?
   server_pid=
-  verdict "SIGTERM ends the server (its exit code says so)" 143 "$code"
+  duration=$(($(milliseconds) - start))
+  exec {idle}>&-
+  verdict "SIGTERM ends the server at once, although a client is idle; exit code" 0 "$code"
+  verdict "it did not wait for that client: $duration ms" '' "$([ "$duration" -lt 1500 ] || echo "as long as its time of grace")"
 }
 
 curl --version | head -n 1 | cut -d ' ' -f 1-2

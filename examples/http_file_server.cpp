@@ -300,7 +300,6 @@ struct response {
   rota::unique_fd file;
   std::uint64_t offset = 0;  // of the part of the file that is sent
   std::uint64_t length = 0;
-  bool keep_alive = false;
 };
 
 std::string http_date(std::time_t t) {
@@ -352,7 +351,6 @@ response plain_answer(int status, bool keep_alive, bool with_body, std::string f
   reply.head = begin_head(status, keep_alive) + fields +
                "Content-Type: text/plain; charset=utf-8\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n";
   if (with_body) reply.head += body;
-  reply.keep_alive = keep_alive;
   return reply;
 }
 
@@ -391,30 +389,29 @@ byte_range parse_range(std::string_view text, std::uint64_t size) {
   return range;
 }
 
-response answer(const request& r, const document_root& root) {
+response answer(const request& r, bool keep_alive, const document_root& root) {
   const bool is_get = r.method == HTTP_GET;
-  if (!is_get && r.method != HTTP_HEAD) return plain_answer(HTTP_STATUS_METHOD_NOT_ALLOWED, r.keep_alive, true);
+  if (!is_get && r.method != HTTP_HEAD) return plain_answer(HTTP_STATUS_METHOD_NOT_ALLOWED, keep_alive, true);
   const std::optional<std::string> path = path_of(r.target);
-  if (!path) return plain_answer(HTTP_STATUS_BAD_REQUEST, r.keep_alive, is_get);
+  if (!path) return plain_answer(HTTP_STATUS_BAD_REQUEST, keep_alive, is_get);
   found_file file = root.find(*path);
-  if (file.status != HTTP_STATUS_OK) return plain_answer(file.status, r.keep_alive, is_get);
+  if (file.status != HTTP_STATUS_OK) return plain_answer(file.status, keep_alive, is_get);
 
   const std::string modified = http_date(file.modified);
   response reply;
-  reply.keep_alive = r.keep_alive;
   if (const auto since = parse_http_date(r.if_modified_since); since && file.modified <= *since) {
-    reply.head = begin_head(HTTP_STATUS_NOT_MODIFIED, r.keep_alive) + "Last-Modified: " + modified + "\r\n\r\n";
+    reply.head = begin_head(HTTP_STATUS_NOT_MODIFIED, keep_alive) + "Last-Modified: " + modified + "\r\n\r\n";
     return reply;
   }
   byte_range range;
   if (is_get && (r.if_range.empty() || r.if_range == modified)) range = parse_range(r.range, file.size);
   const std::string size = std::to_string(file.size);
   if (range.kind == byte_range::unsatisfiable)
-    return plain_answer(HTTP_STATUS_RANGE_NOT_SATISFIABLE, r.keep_alive, is_get,
+    return plain_answer(HTTP_STATUS_RANGE_NOT_SATISFIABLE, keep_alive, is_get,
                         "Content-Range: bytes */" + size + "\r\n");
   if (range.kind == byte_range::whole) range.length = file.size;
 
-  reply.head = begin_head(range.kind == byte_range::part ? HTTP_STATUS_PARTIAL_CONTENT : HTTP_STATUS_OK, r.keep_alive);
+  reply.head = begin_head(range.kind == byte_range::part ? HTTP_STATUS_PARTIAL_CONTENT : HTTP_STATUS_OK, keep_alive);
   if (range.kind == byte_range::part)
     reply.head += "Content-Range: bytes " + std::to_string(range.first) + "-" +
                   std::to_string(range.first + range.length - 1) + "/" + size + "\r\n";
@@ -471,6 +468,12 @@ rota::task<bool> receive(rota::tcp_stream& peer, receiver& in) {
   co_return n != 0;
 }
 
+// The same between two requests, where a server that stops does not wait. False then, too.
+rota::task<bool> receive_next(rota::tcp_stream& peer, receiver& in, rota::stop_signal stop) {
+  const std::optional<bool> more = co_await rota::move_on_when(stop, receive(peer, in));
+  co_return more.value_or(false);
+}
+
 // Reads to the end of the request that has begun, or of the stream.
 rota::task<> receive_rest(rota::tcp_stream& peer, receiver& in, request_parser& parser, request_parser::state& state) {
   bool more = true;
@@ -488,7 +491,7 @@ rota::task<> linger(rota::tcp_stream& peer, receiver& in) {
 }
 
 // [session]
-rota::task<> session(rota::tcp_stream peer, const document_root& root) {
+rota::task<> session(rota::tcp_stream peer, const document_root& root, rota::stop_signal stop) {
   receiver in;
   request_parser parser;
   bool keep_alive = true;
@@ -496,7 +499,7 @@ rota::task<> session(rota::tcp_stream peer, const document_root& root) {
     // Pipelined requests are here already; otherwise wait for one to begin, then for the rest of it.
     request_parser::state state = parser.parse(in.unparsed);
     while (state == request_parser::state::incomplete && !parser.has_begun()) {
-      const std::optional<bool> more = co_await rota::move_on_after(idle_limit, receive(peer, in));
+      const std::optional<bool> more = co_await rota::move_on_after(idle_limit, receive_next(peer, in, stop));
       if (!more.value_or(false)) co_return;
       state = parser.parse(in.unparsed);
     }
@@ -508,9 +511,10 @@ rota::task<> session(rota::tcp_stream peer, const document_root& root) {
     int refused = 0;
     if (!in_time) refused = HTTP_STATUS_REQUEST_TIMEOUT;
     if (state == request_parser::state::refused) refused = parser.refused_with();
-    const response reply = refused != 0 ? plain_answer(refused, false, true) : answer(parser.current(), root);
+    keep_alive = refused == 0 && parser.current().keep_alive && !stop.requested();
+    const response reply =
+        refused != 0 ? plain_answer(refused, false, true) : answer(parser.current(), keep_alive, root);
     co_await send(peer, reply);
-    keep_alive = reply.keep_alive;
     if (refused != 0) co_await rota::move_on_after(linger_limit, linger(peer, in));
   }
 }
@@ -531,7 +535,7 @@ void report_failure(const std::exception_ptr& error) {
 // [/on_error]
 
 // [server]
-rota::task<> server(std::uint16_t port, std::string path) {
+rota::task<int> server(std::uint16_t port, std::string path) {
   const document_root root(path);
   auto listener = rota::tcp_listener::bind({"127.0.0.1", port});
   std::cout << "listening on http://" << listener.local_address().to_string() << " ("
@@ -539,10 +543,17 @@ rota::task<> server(std::uint16_t port, std::string path) {
 
   rota::serve_options options;
   options.most_connections = 10'000;
-  options.grace = 2s;  // after Ctrl-C, for answers that are on their way
+  options.grace = 2s;  // after Ctrl-C, for answers that are on their way; idle connections end at once
   options.on_error = report_failure;
-  const auto handler = [&root](rota::tcp_stream peer) { return session(std::move(peer), root); };
-  co_await rota::serve(std::move(listener), handler, options);
+  const auto handler = [&root](rota::tcp_stream peer, rota::stop_signal stop) {
+    return session(std::move(peer), root, stop);
+  };
+  try {
+    co_await rota::serve(std::move(listener), handler, options);
+  } catch (const rota::cancelled&) {
+    // Ctrl-C, or SIGTERM: how this server is meant to end. Without this the exit code would say that a signal ended it.
+  }
+  co_return 0;
 }
 // [/server]
 

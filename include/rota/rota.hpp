@@ -21,6 +21,7 @@
 #include <rota/loop/spawn.hpp>
 #include <rota/net/address.hpp>
 #include <rota/net/serve.hpp>
+#include <rota/net/stop_signal.hpp>
 #include <rota/net/tcp.hpp>
 #include <rota/scope/cancel_scope.hpp>
 #include <rota/scope/cleanup.hpp>

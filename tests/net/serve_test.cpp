@@ -1,5 +1,7 @@
 #include <rota/net/serve.hpp>
 
+#include <csignal>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -310,6 +312,131 @@ TEST_CASE("handlers that outlast the time of grace are cancelled") {
     const std::string end = co_await read_to_end(one);
     CHECK(end.empty());
   });
+}
+
+TEST_CASE("a handler that takes a stop_signal gives up waiting for the peer when the server stops") {
+  const descriptor_balance nothing_left;
+  run([]() -> rota::task<> {
+    int ended = 0;
+    auto handler = [&ended](tcp_stream peer, rota::stop_signal stop) -> rota::task<> {
+      while (!stop.requested()) {
+        const std::optional<std::string> text = co_await rota::move_on_when(stop, read_text(peer));
+        if (!text || text->empty()) break;
+        co_await peer.write_all(as_bytes(*text));
+      }
+      ended += stop.requested();
+    };
+    serve_options options;
+    options.grace = 1h;
+    tcp_listener listener = tcp_listener::bind(address("127.0.0.1", 0));
+    const address at = listener.local_address();
+    auto server = rota::spawn(serve<decltype(handler)>, std::move(listener), handler, options);
+    tcp_stream one = co_await tcp_stream::connect(at);
+    tcp_stream other = co_await tcp_stream::connect(at);
+    tcp_stream third = co_await tcp_stream::connect(at);
+    const std::string answer = co_await ask(one, "x");
+    CHECK(answer == "x");
+    co_await third.close();  // its scope goes before the others'
+    co_await settle_tasks();
+    co_await stop(server);
+    CHECK(ended == 2);
+    const std::string end = co_await read_to_end(other);
+    CHECK(end.empty());
+  });
+}
+
+TEST_CASE("what does not wait is given although the server stops, and what waits is not begun") {
+  run([]() -> rota::task<> {
+    std::string said;
+    auto handler = [&said](tcp_stream peer, rota::stop_signal stop) -> rota::task<> {
+      const auto three = []() -> rota::task<int> { co_return 3; };
+      const auto nothing = []() -> rota::task<> { co_return; };
+      while (!stop.requested()) co_await rota::yield();
+      const std::optional<int> value = co_await rota::move_on_when(stop, three());
+      const bool ran = co_await rota::move_on_when(stop, nothing());
+      const bool slept = co_await rota::move_on_when(stop, rota::sleep_for(1h));
+      const std::optional<std::size_t> count = co_await rota::move_on_when(stop, peer.write_some(as_bytes("x")));
+      said = (value == 3 ? "value " : "") + std::string(ran ? "ran " : "") + (slept ? "slept " : "") +
+             (count ? "wrote " : "");
+      co_await peer.write_all(as_bytes("goodbye"));  // outside, the time of grace goes on
+    };
+    tcp_listener listener = tcp_listener::bind(address("127.0.0.1", 0));
+    const address at = listener.local_address();
+    auto server = rota::spawn(serve<decltype(handler)>, std::move(listener), handler, serve_options());
+    tcp_stream client = co_await tcp_stream::connect(at);
+    co_await settle_tasks();
+    co_await stop(server);
+    CHECK(said == "value ran ");
+    const std::string text = co_await read_to_end(client);
+    CHECK(text == "goodbye");
+  });
+}
+
+TEST_CASE("move_on_when lets a deadline around it, an error inside it, and the end of the grace pass") {
+  run([]() -> rota::task<> {
+    bool in_time = true, failed = false, cancelled = false;
+    auto handler = [&](tcp_stream peer, rota::stop_signal stop) -> rota::task<> {
+      const auto fail = []() -> rota::task<int> {
+        co_await rota::yield();
+        throw std::runtime_error("inside");
+      };
+      const std::optional<std::optional<std::string>> text =
+          co_await rota::move_on_after(1ms, rota::move_on_when(stop, read_text(peer)));
+      in_time = text.has_value();
+      try {
+        (void)co_await rota::move_on_when(stop, fail());
+      } catch (const std::runtime_error&) {
+        failed = true;
+      }
+      const bool slept = co_await rota::move_on_when(stop, rota::shield(1h, rota::sleep_for(5ms)));
+      try {
+        if (slept) co_await rota::move_on_when(stop, rota::shield(1h, rota::sleep_for(5ms)));
+        co_await rota::sleep_for(1h);
+      } catch (const rota::cancelled& c) {
+        cancelled = c.kind() == rota::cancel_kind::shutdown;
+        throw;
+      }
+    };
+    serve_options options;
+    options.grace = 10ms;
+    tcp_listener listener = tcp_listener::bind(address("127.0.0.1", 0));
+    const address at = listener.local_address();
+    auto server = rota::spawn(serve<decltype(handler)>, std::move(listener), handler, options);
+    tcp_stream client = co_await tcp_stream::connect(at);
+    co_await rota::sleep_for(4ms);
+    co_await stop(server);
+    CHECK_FALSE(in_time);
+    CHECK(failed);
+    CHECK(cancelled);
+  });
+}
+
+TEST_CASE("after Ctrl-C the exit code is what a server says that catches its cancel, else 130") {
+  for (const bool catches : {true, false}) {
+    child_process child([catches] {
+      const auto handler = [](tcp_stream peer, rota::stop_signal stop) -> rota::task<> {
+        (void)co_await rota::move_on_when(stop, read_text(peer));
+      };
+      const auto program = [&]() -> rota::task<int> {
+        serve_options options;
+        options.grace = 1h;
+        tcp_listener listener = tcp_listener::bind(address("127.0.0.1", 0));
+        std::printf("port %d.\n", listener.local_address().port());
+        try {
+          co_await serve(std::move(listener), handler, options);
+        } catch (const rota::cancelled&) {
+          if (!catches) throw;
+        }
+        co_return 0;
+      };
+      return rota::run_main(program());
+    });
+    REQUIRE(child.wait_for("."));
+    const rota::unique_fd idle =
+        connect_to(address("127.0.0.1", static_cast<std::uint16_t>(std::stoi(child.output().substr(5)))));
+    child.send(SIGINT);
+    CHECK(child.wait().exit_code() == (catches ? 0 : 130));
+  }
 }
 
 TEST_CASE("a server that is cancelled before it begins, or at once, ends cleanly") {

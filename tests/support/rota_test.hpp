@@ -239,6 +239,8 @@ class child_process {
   }
 
   pid_t pid() const noexcept { return pid_; }
+  /// What it has written so far.
+  const std::string& output() const noexcept { return outcome_.output; }
   void send(int signal_number) const { REQUIRE(::kill(pid_, signal_number) == 0); }
   /// Reads the child's output until it contains the text, or ends.
   bool wait_for(std::string_view text) {

@@ -14,6 +14,7 @@
 #include <rota/base/report.hpp>
 #include <rota/loop/sleep.hpp>
 #include <rota/loop/spawn.hpp>
+#include <rota/net/stop_signal.hpp>
 #include <rota/net/tcp.hpp>
 #include <rota/scope/timeout.hpp>
 
@@ -49,13 +50,17 @@ class connection_owner final : public task_owner {
   template <class Handler>
   void start(event_loop& loop, Handler& handler, tcp_stream peer) {
     try {
-      (void)start_task(loop, *this, handler, std::move(peer));
+      if constexpr (std::invocable<Handler&, tcp_stream, stop_signal>)
+        (void)start_task(loop, *this, handler, std::move(peer), stop_signal(stop_));
+      else
+        (void)start_task(loop, *this, handler, std::move(peer));
     } catch (const std::bad_alloc&) {
       throw;
     } catch (...) {
       handler_failed(std::current_exception(), nullptr);
     }
   }
+  void request_stop() noexcept { stop_.request(); }
 
  private:
   void handler_failed(const std::exception_ptr& error, task_state* child) noexcept {
@@ -76,6 +81,7 @@ class connection_owner final : public task_owner {
   }
 
   const serve_options& options_;
+  stop_source stop_;
 };
 
 inline bool is_exhaustion(int error) noexcept {
@@ -84,15 +90,16 @@ inline bool is_exhaustion(int error) noexcept {
 
 }  // namespace detail
 
-/// Accepts connections for ever and runs `handler(tcp_stream)`, which returns a task, for each; a copy of the handler
-/// lives with each connection. A failing handler ends its own connection only (serve_options::on_error). When
-/// descriptors or memory run out, accepting pauses and goes on; connections wait in the backlog.
+/// Accepts connections for ever and runs `handler(tcp_stream)` or `handler(tcp_stream, stop_signal)`, which returns a task,
+/// for each; a copy of the handler lives with each connection. A failing handler ends its own connection only
+/// (serve_options::on_error). When descriptors or memory run out, accepting pauses and goes on; connections wait in the
+/// backlog.
 ///
-/// Stops when its scope is cancelled, gracefully: it closes the listener at once, lets handlers go on for
-/// options.grace, cancels those that are left, waits until all have ended, and throws rota::cancelled. Any other
-/// error of the listener (errc::closed: somebody closed it) is thrown after the same steps.
+/// Stops when its scope is cancelled, gracefully: it closes the listener at once, tells handlers that take a stop_signal,
+/// lets them all go on for options.grace, cancels those that are left, waits until all have ended, and throws
+/// rota::cancelled. Any other error of the listener (errc::closed: somebody closed it) is thrown after the same steps.
 template <class Handler>
-  requires std::invocable<Handler&, tcp_stream>
+  requires std::invocable<Handler&, tcp_stream> || std::invocable<Handler&, tcp_stream, stop_signal>
 task<> serve(tcp_listener listener, Handler handler, serve_options options = serve_options()) {
   detail::connection_owner connections(options);
   detail::task_state& me = co_await detail::this_state_awaiter();
@@ -126,6 +133,7 @@ task<> serve(tcp_listener listener, Handler handler, serve_options options = ser
     }
   }
   if (listener.loop() == &loop) co_await listener.close();  // the listener of another loop is that one's to close
+  connections.request_stop();
   if (connections.children != 0) {
     try {
       co_await shield(options.grace, detail::children_awaiter(connections, 1, true));
