@@ -61,6 +61,23 @@ auto suspend_inner(Awaiter& inner, std::coroutine_handle<Promise> handle, line_m
     return inner.await_suspend(handle);
 }
 
+/// Stands for an awaiter that must not be named before it is awaited: its `operator co_await() &` is deleted, and the one
+/// for rvalues gives this. (GCC 12 copies an awaiter that an operator co_await returns by reference.)
+template <class Awaiter>
+class [[nodiscard]] pinned_awaiter {
+ public:
+  explicit pinned_awaiter(Awaiter& inner) noexcept : inner_(inner) {}
+  bool await_ready() { return inner_.await_ready(); }
+  template <class Promise>
+  auto await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
+    return inner_.await_suspend(handle, where);
+  }
+  decltype(auto) await_resume() { return inner_.await_resume(); }
+
+ private:
+  Awaiter& inner_;
+};
+
 /// What comes out of `co_await body(argument)`.
 template <class F, class Argument>
 using body_value_t = await_result_t<std::invoke_result_t<F&, Argument&>>;

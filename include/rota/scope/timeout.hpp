@@ -60,6 +60,9 @@ class [[nodiscard]] scope_awaiter {
     if (open_) leave();
   }
 
+  /// What it is around may be a temporary of the same expression: write `co_await timeout(...)`, never name it first.
+  void operator co_await() & = delete;
+  pinned_awaiter<scope_awaiter> operator co_await() && noexcept { return pinned_awaiter(*this); }
   bool await_ready() const noexcept { return false; }
 
   template <class Promise>

@@ -214,12 +214,15 @@ class range_children {
 };
 
 /// Starts all children, waits until all have ended. What comes out of it is the derived awaiter's business.
-template <class Owner, class Children>
+template <class Derived, class Owner, class Children>
 class together {
  public:
   together(const together&) = delete;
   together& operator=(const together&) = delete;
 
+  /// Its arguments may be temporaries of the same expression: write `co_await when_all(...)`, never name it first.
+  void operator co_await() & = delete;
+  pinned_awaiter<Derived> operator co_await() && noexcept { return pinned_awaiter(static_cast<Derived&>(*this)); }
   bool await_ready() const noexcept { return children_.size() == 0; }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {

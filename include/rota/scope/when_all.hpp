@@ -28,12 +28,12 @@ or_monostate<T> take_value(held_frame<T>& child) {
   }
 }
 
-template <class Children>
-class all_awaiter_base : public together<failure_collector, Children> {
+template <class Derived, class Children>
+class all_awaiter_base : public together<Derived, failure_collector, Children> {
  protected:
   template <class... Args>
   explicit all_awaiter_base(Args&&... args)
-      : together<failure_collector, Children>("when_all", static_cast<Args&&>(args)...) {}
+      : together<Derived, failure_collector, Children>("when_all", static_cast<Args&&>(args)...) {}
 
   void finish() {
     this->leave();
@@ -43,9 +43,9 @@ class all_awaiter_base : public together<failure_collector, Children> {
 };
 
 template <class... As>
-class [[nodiscard]] all_of_pack : public all_awaiter_base<pack_children<As...>> {
+class [[nodiscard]] all_of_pack : public all_awaiter_base<all_of_pack<As...>, pack_children<As...>> {
  public:
-  explicit all_of_pack(As&&... as) : all_awaiter_base<pack_children<As...>>(static_cast<As&&>(as)...) {}
+  explicit all_of_pack(As&&... as) : all_awaiter_base<all_of_pack, pack_children<As...>>(static_cast<As&&>(as)...) {}
 
   auto await_resume() {
     this->finish();
@@ -59,12 +59,12 @@ class [[nodiscard]] all_of_pack : public all_awaiter_base<pack_children<As...>> 
 };
 
 template <class Element>
-class [[nodiscard]] all_of_range : public all_awaiter_base<range_children<Element>> {
+class [[nodiscard]] all_of_range : public all_awaiter_base<all_of_range<Element>, range_children<Element>> {
   using value = typename held_child<Element>::value;
 
  public:
   template <class R>
-  explicit all_of_range(R&& range) : all_awaiter_base<range_children<Element>>(static_cast<R&&>(range)) {}
+  explicit all_of_range(R&& range) : all_awaiter_base<all_of_range, range_children<Element>>(static_cast<R&&>(range)) {}
 
   auto await_resume() {
     this->finish();

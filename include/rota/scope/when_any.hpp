@@ -70,12 +70,12 @@ struct first_value<T, Ts...> {
   using type = T;
 };
 
-template <class Children>
-class first_awaiter_base : public together<winner_owner, Children> {
+template <class Derived, class Children>
+class first_awaiter_base : public together<Derived, winner_owner, Children> {
  protected:
   template <class... Args>
   explicit first_awaiter_base(bool errors_win, Args&&... args)
-      : together<winner_owner, Children>(errors_win ? "race" : "when_any", static_cast<Args&&>(args)...) {
+      : together<Derived, winner_owner, Children>(errors_win ? "race" : "when_any", static_cast<Args&&>(args)...) {
     if (errors_win) this->owner_.let_errors_win();
   }
 
@@ -90,13 +90,13 @@ class first_awaiter_base : public together<winner_owner, Children> {
 };
 
 template <class... As>
-class [[nodiscard]] first_of_pack : public first_awaiter_base<pack_children<As...>> {
+class [[nodiscard]] first_of_pack : public first_awaiter_base<first_of_pack<As...>, pack_children<As...>> {
   using value = typename first_value<typename held_child<As>::value...>::type;
   using result = first_result<value>;
 
  public:
   explicit first_of_pack(bool errors_win, As&&... as)
-      : first_awaiter_base<pack_children<As...>>(errors_win, static_cast<As&&>(as)...) {}
+      : first_awaiter_base<first_of_pack, pack_children<As...>>(errors_win, static_cast<As&&>(as)...) {}
 
   result await_resume() {
     task_state& winner = this->finish();
@@ -121,14 +121,14 @@ class [[nodiscard]] first_of_pack : public first_awaiter_base<pack_children<As..
 };
 
 template <class Element>
-class [[nodiscard]] first_of_range : public first_awaiter_base<range_children<Element>> {
+class [[nodiscard]] first_of_range : public first_awaiter_base<first_of_range<Element>, range_children<Element>> {
   using value = typename held_child<Element>::value;
   using stored = std::conditional_t<std::is_void_v<value>, void, std::remove_cvref_t<value>>;
 
  public:
   template <class R>
   explicit first_of_range(bool errors_win, R&& range)
-      : first_awaiter_base<range_children<Element>>(errors_win, static_cast<R&&>(range)) {
+      : first_awaiter_base<first_of_range, range_children<Element>>(errors_win, static_cast<R&&>(range)) {
     if (this->children_.size() == 0)
       throw usage_error(usage_error::kind::invalid_argument, "when_any and race need at least one awaitable");
   }

@@ -1,0 +1,9 @@
+// expect: deleted
+#include <rota/rota.hpp>
+
+using namespace std::chrono_literals;
+
+rota::task<> wrong() {
+  auto limited = rota::timeout(1s, rota::sleep_for(2s));  // refers to a sleep that is gone at the end of this line
+  co_await limited;
+}
