@@ -1,11 +1,13 @@
 // spawn and join_handle: what is stored, who runs when, who sees the outcome.
 #include <array>
+#include <csignal>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "support/rota_test.hpp"
@@ -809,4 +811,65 @@ TEST_CASE("a hundred thousand tasks at once, each joined") {
     for (auto& handle : handles) sum += static_cast<std::size_t>(co_await handle);
     REQUIRE(sum == times);
   });
+}
+
+// ---- rule R4: debug builds say who used a handle on another thread
+
+namespace {
+
+// Runs `misuse(handle)` on a second thread, inside a task of another loop, while the handle's task sleeps.
+template <class F>
+rota_test::child_outcome on_another_thread(F misuse) {
+  return rota_test::run_in_child([misuse] {
+    rota::event_loop loop;
+    const auto main = [&]() -> task<> {
+      rota::join_handle<> handle = rota::spawn(forever);
+      handle.set_name("the sleeper");
+      co_await rota::yield();
+      std::thread([&] {
+        const auto intruder = [&]() -> task<> {
+          misuse(handle);
+          co_return;
+        };
+        rota::run(intruder());
+      }).join();
+    };
+    loop.run(main());
+    return 0;
+  });
+}
+
+}  // namespace
+
+TEST_CASE("debug builds end the program when a handle is used on another thread, and name both tasks") {
+  if (!ROTA_DEBUG) {
+    SKIP("this build has no debug checks");
+  }
+  const auto check = [](const rota_test::child_outcome& child, std::string_view what) {
+    INFO(child.output);
+    CHECK(child.signal() == SIGABRT);
+    CHECK(child.says(what));
+    CHECK(child.says("'the sleeper', last at "));
+    CHECK(child.says("in task, last at "));
+  };
+  check(on_another_thread([](rota::join_handle<>& handle) { handle.cancel(); }), "join_handle::cancel() was called");
+  check(on_another_thread([](rota::join_handle<>& handle) { const rota::join_handle<> copy = handle; }),
+        "a join_handle was copied");
+  check(on_another_thread([](rota::join_handle<>& handle) { handle = {}; }), "a join_handle was destroyed");
+  check(on_another_thread([](rota::join_handle<>& handle) { (void)handle.exception(); }),
+        "a join_handle was awaited or asked");
+}
+
+TEST_CASE("a handle may be moved to another thread and back, as long as it is used on its own") {
+  rota::event_loop loop;
+  const auto main = [&]() -> task<> {
+    rota::join_handle<int> handle = rota::spawn(number, 3);
+    std::thread([&] {
+      const auto there = std::make_unique<rota::join_handle<int>>(std::move(handle));
+      handle = std::move(*there);
+    }).join();
+    const int three = co_await handle;
+    CHECK(three == 3);
+  };
+  rota_test::run_on(loop, main());
 }

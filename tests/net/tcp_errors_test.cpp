@@ -600,6 +600,23 @@ TEST_CASE("a stream used on another loop's thread is a usage_error, and the stre
   }(std::move(pair)));
 }
 
+TEST_CASE("debug builds end the program when a stream is destroyed on another thread") {
+  if (!ROTA_DEBUG) {
+    SKIP("this build has no debug checks");
+  }
+  const child_outcome child = run_in_child([] {
+    run([]() -> rota::task<> {
+      stream_pair pair = co_await connect_streams();
+      auto away = std::make_unique<tcp_stream>(std::move(pair.client));
+      std::thread([&] { away.reset(); }).join();
+    });
+    return 0;
+  });
+  INFO(child.output);
+  CHECK(child.signal() == SIGABRT);
+  CHECK(child.says("a stream or listener was destroyed on another thread than its event loop's, by no task"));
+}
+
 TEST_CASE("serve with a listener of another loop is a usage_error") {
   rota::event_loop mine;
   const auto make = []() -> rota::task<rota::tcp_listener> { co_return rota::tcp_listener::bind({"127.0.0.1", 0}); };

@@ -88,14 +88,14 @@ inline std::source_location line_of(task_state& task) noexcept {
 }
 
 /// "task 'importer', last at server.cpp:42"
-ROTA_COLD inline description describe(task_state& task) noexcept {
+ROTA_COLD inline description describe(task_state& task, std::source_location at) noexcept {
   description text;
   text.add("task");
   if (task.extras() && !task.extras()->name.empty()) text.add(" '%s'", task.extras()->name.c_str());
-  const std::source_location at = line_of(task);
   text.add(", %s at %s:%u", task.has(task_state::started) ? "last" : "made", at.file_name(),
            static_cast<unsigned>(at.line()));
   return text;
 }
+inline description describe(task_state& task) noexcept { return describe(task, line_of(task)); }
 
 }  // namespace rota::detail

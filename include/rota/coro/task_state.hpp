@@ -2,6 +2,8 @@
 // what it waits for, who joins it. Lives in the same block as the task's root frame, behind it.
 #pragma once
 
+#include <pthread.h>
+
 #include <coroutine>
 #include <cstdint>
 #include <exception>
@@ -96,6 +98,10 @@ struct task_state : scope_node {
   executor* exec;
   scope_node* current;      // the innermost open scope of this task
   std::uintptr_t wait = 0;  // address of what it waits for, with its wait_kind in the low bits
+#if ROTA_DEBUG
+  const bool is_bound = exec && exec->is_event_loop();  // to the thread that makes it: coro/affinity.hpp
+  const pthread_t thread = pthread_self();
+#endif
 
   /// Who awaits the outcome, first come first (loop/join_handle.hpp).
   custom_wait*& joiners() noexcept {

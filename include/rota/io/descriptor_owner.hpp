@@ -84,7 +84,9 @@ class descriptor_owner {
 
  private:
   void drop() noexcept {
-    if (loop_) loop_access::kernel(*std::exchange(loop_, nullptr)).close(std::exchange(fd_, -1));
+    if (!loop_) return;
+    loop_access::check_thread(*loop_, fd_);
+    loop_access::kernel(*std::exchange(loop_, nullptr)).close(std::exchange(fd_, -1));
   }
 
   event_loop* loop_ = nullptr;  // null: owns nothing

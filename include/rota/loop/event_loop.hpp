@@ -17,6 +17,7 @@
 #include <rota/base/owned.hpp>
 #include <rota/base/report.hpp>
 #include <rota/base/usage_error.hpp>
+#include <rota/coro/affinity.hpp>
 #include <rota/coro/cancellation.hpp>
 #include <rota/coro/describe.hpp>
 #include <rota/coro/executor.hpp>
@@ -247,6 +248,16 @@ struct loop_access {
   static timer_queue& timers(event_loop& loop) noexcept { return loop.timers_; }
   static task_owner& root(event_loop& loop) noexcept { return loop.root_; }
   static nanoseconds now(event_loop& loop) noexcept { return loop.reactor_->now(); }
+  /// Debug builds: ends the program when the owner of a descriptor goes on another thread. A forked child may let its
+  /// copies go on any.
+  static void check_thread([[maybe_unused]] event_loop& loop, [[maybe_unused]] int fd) noexcept {
+#if ROTA_DEBUG
+    if (pthread_equal(pthread_self(), loop.made_on_) || loop.reactor_->forked()) return;
+    description whose;
+    whose.add("the loop that has its descriptor, %d", fd);
+    trap_wrong_thread("a stream or listener was destroyed", whose);
+#endif
+  }
 
   /// The loop on which the task runs; throws when it runs on another executor.
   static event_loop& loop_of(task_state& task) {

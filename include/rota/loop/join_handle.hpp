@@ -9,6 +9,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <rota/coro/affinity.hpp>
 #include <rota/loop/event_loop.hpp>
 
 namespace rota {
@@ -104,7 +105,9 @@ class join_handle {
   /// Cancels the task's scope: its next suspension throws rota::cancelled, and every further one. A task that has
   /// not begun never does. Returns false when it has ended, or was cancelled before. `reason` is copied.
   bool cancel(std::string_view reason = {}, std::source_location where = std::source_location::current()) noexcept {
-    if (!task_ || done() || task_->cancel_requested()) return false;
+    if (!task_) return false;
+    detail::check_thread(*task_, "join_handle::cancel() was called");
+    if (done() || task_->cancel_requested()) return false;
     detail::scope_tree::cancel(*task_, cancel_kind::requested, reason, where);
     return true;
   }
@@ -147,6 +150,7 @@ class join_handle {
  private:
   join_handle& checked() {
     if (!task_) throw usage_error(usage_error::kind::invalid_task, "an empty join_handle was awaited or asked");
+    detail::check_thread(*task_, "a join_handle was awaited or asked");
     return *this;
   }
   void retrieve() {
@@ -155,10 +159,14 @@ class join_handle {
     if (task_->has(detail::task_state::was_cancelled)) throw std::system_error(make_error_code(errc::task_cancelled));
   }
   void keep() noexcept {
-    if (task_) ++task_->references_;
+    if (!task_) return;
+    detail::check_thread(*task_, "a join_handle was copied");
+    ++task_->references_;
   }
   void release() noexcept {
-    if (!task_ || --task_->references_ != 0 || !task_->has(detail::task_state::finished)) return;
+    if (!task_) return;
+    detail::check_thread(*task_, "a join_handle was destroyed");
+    if (--task_->references_ != 0 || !task_->has(detail::task_state::finished)) return;
     using state = detail::task_state;
     if (task_->has(state::failed) && !task_->has(state::was_cancelled) && !task_->has(state::retrieved)) [[unlikely]]
       detail::loop_access::report_lost(*task_, *detail::outcome_of<T>(*task_).error());
