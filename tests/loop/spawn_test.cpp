@@ -605,6 +605,33 @@ TEST_CASE("awaiting a task of another loop is an error") {
   of_first.cancel();
 }
 
+TEST_CASE("a task that one loop's thread made and another one awaits runs on the one that awaits it") {
+  std::optional<task<rota::event_loop*>> made;
+  rota::event_loop first;
+  const auto make = [&made]() -> task<> {
+    const auto where = []() -> task<rota::event_loop*> {
+      rota::event_loop* const before = rota::event_loop::current();
+      co_await rota::sleep_for(1ms);
+      co_return before == rota::event_loop::current() ? before : nullptr;
+    };
+    made.emplace(where());
+    co_return;
+  };
+  first.run(make());
+  rota::event_loop* ran_on = &first;
+  rota::event_loop* other = nullptr;
+  std::thread([&] {
+    rota::event_loop second;
+    other = &second;
+    const auto body = [&]() -> task<> { ran_on = co_await std::move(*made); };
+    second.run(body());
+    if (!second.statistics().quiescent()) other = nullptr;
+  }).join();
+  REQUIRE(ran_on != nullptr);
+  REQUIRE(ran_on == other);
+  rota_test::require_quiescent(first);
+}
+
 TEST_CASE("an error that nobody retrieved is reported once, with its text and a line") {
   const captured_reports reports;
   run([]() -> task<> {

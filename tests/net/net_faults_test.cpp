@@ -89,6 +89,24 @@ TEST_CASE("connecting without descriptors fails, and works again afterwards") {
   });
 }
 
+TEST_CASE("a connect that the network gave up says so, apart from a time limit of our own") {
+  if (!on_epoll()) {
+    SKIP("with io_uring the kernel's result does not pass the policy");
+  }
+  const clean_policy policy;
+  const descriptor_balance nothing_left;
+  run([]() -> rota::task<> {
+    for (const int error : {ETIMEDOUT, EHOSTUNREACH, ENETUNREACH}) {
+      // connect() seems to wait; what it came to is asked for when the socket says that it is ready.
+      faulty_sys::fail(call::connect, EINPROGRESS);
+      faulty_sys::fail(call::getsockopt, error);
+      const std::error_code code = co_await error_of(tcp_stream::connect(address("127.0.0.1", 1)));
+      CHECK(code == std::error_code(error, std::generic_category()));
+      CHECK(code != rota::errc::timed_out);
+    }
+  });
+}
+
 TEST_CASE("options that the kernel refuses are errors that name the option") {
   const clean_policy policy;
   run([]() -> rota::task<> {

@@ -457,6 +457,67 @@ TEST_CASE("a peer that resets ends a write_all that waits, without a signal") {
   });
 }
 
+TEST_CASE("a peer that ends half-way through a message: what came is read, then the end of the stream") {
+  const descriptor_balance nothing_left;
+  run([]() -> rota::task<> {
+    for (const bool waits : {true, false}) {
+      stream_pair pair = co_await connect_streams();
+      auto reader = rota::spawn([&]() -> rota::task<std::string> {
+        if (!waits) co_await settle_tasks();
+        std::string text = co_await read_to_end(pair.server);
+        co_return text;
+      });
+      if (waits) co_await settle_tasks(2);
+      co_await pair.client.write_all(as_bytes("Content-Length: 10\n\nhalf"));
+      co_await pair.client.close();
+      const std::string text = co_await reader;
+      CHECK(text == "Content-Length: 10\n\nhalf");
+      const std::string more = co_await read_text(pair.server);
+      CHECK(more.empty());
+    }
+  });
+}
+
+TEST_CASE("a peer that falls silent half-way through a message is given up, and what came is kept") {
+  const descriptor_balance nothing_left;
+  run([]() -> rota::task<> {
+    stream_pair pair = co_await connect_streams();
+    std::string message;
+    const auto read_message = [&]() -> rota::task<> {
+      while (message.size() < 10) message += co_await read_text(pair.server);
+    };
+    co_await pair.client.write_all(as_bytes("half"));
+    const std::error_code code = co_await error_of(rota::timeout(2ms, read_message()));
+    CHECK(code == rota::errc::timed_out);
+    CHECK(message == "half");
+    // The stream is as good as before: nothing was taken by the read that was given up.
+    co_await pair.client.write_all(as_bytes("-later"));
+    co_await read_message();
+    CHECK(message == "half-later");
+  });
+}
+
+TEST_CASE("a peer that stops taking an answer half-way is given up, and one that closes ends the write") {
+  const descriptor_balance nothing_left;
+  run([]() -> rota::task<> {
+    const std::string text(more_than_fits, 'w');
+    for (const bool closes : {true, false}) {
+      stream_pair pair = co_await connect_streams();
+      make_narrow(pair);
+      const rota::duration limit = closes ? rota::duration(1h) : rota::duration(2ms);
+      auto writer = rota::spawn([&]() -> rota::task<std::error_code> {
+        const std::error_code code = co_await error_of(rota::timeout(limit, pair.client.write_all(as_bytes(text))));
+        co_return code;
+      });
+      const std::string part = co_await read_text(pair.server, 100'000);
+      CHECK_FALSE(part.empty());
+      if (closes) co_await pair.server.close();  // with bytes unread: the kernel resets the connection
+      const std::error_code code = co_await writer;
+      CHECK((closes ? rota::peer_has_gone(code) : code == rota::errc::timed_out));
+    }
+  });
+}
+
 TEST_CASE("writing to a peer that has gone is an error and not a signal") {
   REQUIRE(::signal(SIGPIPE, SIG_DFL) != SIG_ERR);
   run([]() -> rota::task<> {
