@@ -38,11 +38,13 @@ struct ring_faults {
 };
 ring_faults faults;
 
+// A kernel without faults at both ends of its block, and as many descriptors at the one as at the other.
 struct clean_ring {
   clean_ring() { faults = ring_faults(); }
   ~clean_ring() { faults = ring_faults(); }
   clean_ring(const clean_ring&) = delete;
   clean_ring& operator=(const clean_ring&) = delete;
+  descriptor_balance nothing_left;
 };
 
 std::optional<int> next_error(std::deque<int>& errors) {
@@ -123,9 +125,7 @@ void check_that_it_works(reactor& r) {
   connected c = connect_pair(r);
   std::string buffer(8, '.'), text = "answer";
   request reading(opcode::recv, c.mine, buffer);
-  submit(r, reading);
-  settle(r);
-  REQUIRE_FALSE(reading.done());
+  submit_waiting(r, reading);
   write_text(c.theirs.get(), "bytes");
   wait_for(r, reading);
   CHECK(reading.result == 5);
@@ -185,7 +185,6 @@ TEST_CASE("a kernel that does not know the newest flags gets a ring without them
         unsigned{IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_COOP_TASKRUN}, unsigned{IORING_SETUP_SUBMIT_ALL}}) {
     INFO("unknown flags " << unknown);
     const clean_ring clean;
-    const descriptor_balance nothing_left;
     faults.unknown_flags = unknown;
     io_uring_reactor r;
     CHECK(faults.sizes.size() == (unknown == 0                                                             ? 1u
@@ -198,7 +197,6 @@ TEST_CASE("a kernel that does not know the newest flags gets a ring without them
 TEST_CASE("a ring that gets no memory is tried smaller") {
   NEEDS_A_RING;
   const clean_ring clean;
-  const descriptor_balance nothing_left;
   faults.init = {ENOMEM, ENOMEM, ENOMEM};
   io_uring_reactor r;
   CHECK(faults.sizes == std::deque<unsigned>{1024, 512, 256, 128});
@@ -209,7 +207,6 @@ TEST_CASE("a ring that cannot be made is a clear error and leaves nothing behind
   NEEDS_A_RING;
   for (const int error : {ENOMEM, ENOSYS, EPERM, EINVAL, EMFILE}) {
     const clean_ring clean;
-    const descriptor_balance nothing_left;
     faults.init.assign(100, error);
     const std::error_code code = error_code_of([] { return io_uring_reactor().kind(); });
     CHECK(code == std::error_code(error, std::generic_category()));
@@ -221,7 +218,6 @@ TEST_CASE("a kernel that lacks what we need is EINVAL, which means epoll") {
   NEEDS_A_RING;
   for (const unsigned feature : {unsigned{IORING_FEAT_EXT_ARG}, unsigned{IORING_FEAT_NODROP}}) {
     const clean_ring clean;
-    const descriptor_balance nothing_left;
     faults.missing_features = feature;
     const std::error_code code = error_code_of([] { return io_uring_reactor().kind(); });
     CHECK(code == std::errc::invalid_argument);
@@ -234,7 +230,6 @@ TEST_CASE("operations that find no room are submitted later") {
   NEEDS_A_RING;
   for (const int error : {EBUSY, EAGAIN}) {
     const clean_ring clean;
-    const descriptor_balance nothing_left;
     io_uring_reactor r(16);
     settle(r);
     events e(r, 100);
@@ -256,7 +251,6 @@ TEST_CASE("operations that find no room are submitted later") {
 TEST_CASE("operations that found no room can be cancelled before the kernel has seen them") {
   NEEDS_A_RING;
   const clean_ring clean;
-  const descriptor_balance nothing_left;
   io_uring_reactor r(16);
   settle(r);
   events e(r, 100);
@@ -276,7 +270,6 @@ TEST_CASE("operations that found no room can be cancelled before the kernel has 
 TEST_CASE("cancels that find no room are made up for") {
   NEEDS_A_RING;
   const clean_ring clean;
-  const descriptor_balance nothing_left;
   io_uring_reactor r(16);
   events e(r, 100);
   e.submit_reads(r);
@@ -298,7 +291,6 @@ TEST_CASE("cancels that find no room are made up for") {
 TEST_CASE("descriptors with operations that found no room can be closed") {
   NEEDS_A_RING;
   const clean_ring clean;
-  const descriptor_balance nothing_left;
   io_uring_reactor r(16);
   settle(r);
   events e(r, 100);
@@ -316,7 +308,6 @@ TEST_CASE("descriptors with operations that found no room can be closed") {
 TEST_CASE("a ring that is destroyed while its wake-up finds no room") {
   NEEDS_A_RING;
   const clean_ring clean;
-  const descriptor_balance nothing_left;
   io_uring_reactor r(16);
   settle(r);
   faults.submit.assign(10, EBUSY);
@@ -357,38 +348,30 @@ TEST_CASE("a wait that ends early for a harmless reason is no error and loses no
   NEEDS_A_RING;
   for (const int error : {EINTR, EBUSY, EAGAIN, ETIME}) {
     const clean_ring clean;
-    const descriptor_balance nothing_left;
     io_uring_reactor r;
-    connected c = connect_pair(r);
-    std::string buffer(8, '.');
-    request op(opcode::recv, c.mine, buffer);
-    submit(r, op);
+    connected_reader c(r);
+    submit(r, c.op);
     faults.wait.assign(5, error);
     for (const nanoseconds deadline : {nanoseconds{0}, rota::detail::never, now() + milliseconds(60'000)})
       CHECK(collect(r, deadline) == 0);
     write_text(c.theirs.get(), "x");
-    wait_for(r, op);
-    CHECK(op.result == 1);
-    r.close(c.mine);
+    wait_for(r, c.op);
+    CHECK(c.op.result == 1);
   }
 }
 
 TEST_CASE("a wait that fails for good is an exception, and the operations stay") {
   NEEDS_A_RING;
   const clean_ring clean;
-  const descriptor_balance nothing_left;
   io_uring_reactor r;
-  connected c = connect_pair(r);
-  std::string buffer(8, '.');
-  request op(opcode::recv, c.mine, buffer);
-  submit(r, op);
+  connected_reader c(r);
+  submit(r, c.op);
   faults.wait = {EBADR};
   const std::error_code code = error_code_of([&] { return collect(r); });
   CHECK(code == std::error_code(EBADR, std::generic_category()));
   write_text(c.theirs.get(), "x");
-  wait_for(r, op);
-  CHECK(op.result == 1);
-  r.close(c.mine);
+  wait_for(r, c.op);
+  CHECK(c.op.result == 1);
 }
 
 // ---- completions
@@ -399,7 +382,6 @@ TEST_CASE("an operation that the kernel gave up unasked is submitted again") {
   for (const int result : {-EAGAIN, -EINTR, -ECANCELED}) {
     INFO("the completion says " << result);
     const clean_ring clean;
-    const descriptor_balance nothing_left;
     io_uring_reactor r;
     connected c = connect_pair(r);
     std::string buffer(8, '.');
@@ -440,7 +422,6 @@ TEST_CASE("an operation that the kernel gave up unasked is submitted again") {
 TEST_CASE("an accept whose connection died is tried again; other errors are its result") {
   NEEDS_A_RING;
   const clean_ring clean;
-  const descriptor_balance nothing_left;
   io_uring_reactor r;
   rota::address at("127.0.0.1", 0);
   const int listener = adopt(r, make_listener(at));
@@ -480,7 +461,6 @@ TEST_CASE("everything is written however little the kernel takes at a time") {
   for (const std::size_t most : {std::size_t{1}, std::size_t{500}, std::size_t{999}}) {
     INFO("at most " << most << " bytes");
     const clean_ring clean;
-    const descriptor_balance nothing_left;
     io_uring_reactor r;
     connected c = connect_pair(r, make_tcp_pair());
     std::string text(1'000, '\0'), received(1'000, '.');
@@ -504,7 +484,6 @@ TEST_CASE("everything is written however little the kernel takes at a time") {
 TEST_CASE("a write of everything that is cancelled between two parts ends once, as cancelled") {
   NEEDS_A_RING;
   const clean_ring clean;
-  const descriptor_balance nothing_left;
   io_uring_reactor r;
   connected c = connect_pair(r, make_tcp_pair());
   std::string text(1'000, 'x');
@@ -527,7 +506,6 @@ TEST_CASE("a write of everything that is cancelled between two parts ends once, 
 TEST_CASE("an error after a part was written is the result") {
   NEEDS_A_RING;
   const clean_ring clean;
-  const descriptor_balance nothing_left;
   io_uring_reactor r;
   connected c = connect_pair(r);
   std::string text(1'000, 'x');

@@ -40,30 +40,22 @@ void drain(int fd, std::size_t bytes) {
 
 TEST_CASE("recv gives the bytes that are there already") {
   on_each_backend([](reactor& r) {
-    connected c = connect_pair(r);
+    connected_reader c(r, 16);
     write_text(c.theirs.get(), "hello");
-    std::string buffer(16, '.');
-    request op(opcode::recv, c.mine, buffer);
-    CHECK(perform(r, op) == 5);
-    CHECK(buffer == "hello...........");
-    r.close(c.mine);
+    CHECK(perform(r, c.op) == 5);
+    CHECK(c.buffer == "hello...........");
   });
 }
 
 TEST_CASE("recv waits for bytes that come later") {
   on_each_backend([](reactor& r) {
-    connected c = connect_pair(r);
-    std::string buffer(16, '.');
-    request op(opcode::recv, c.mine, buffer);
-    submit(r, op);
-    settle(r);
-    REQUIRE_FALSE(op.done());
+    connected_reader c(r, 16);
+    submit_waiting(r, c.op);
     REQUIRE(r.in_flight() == 1);
     write_text(c.theirs.get(), "later");
-    wait_for(r, op);
-    CHECK(op.result == 5);
-    CHECK(buffer.substr(0, 5) == "later");
-    r.close(c.mine);
+    wait_for(r, c.op);
+    CHECK(c.op.result == 5);
+    CHECK(c.buffer.substr(0, 5) == "later");
   });
 }
 
@@ -84,9 +76,7 @@ TEST_CASE("send to a full socket waits for room") {
     const std::size_t full = fill(c.mine);
     std::string text = "more";
     request op(opcode::send, c.mine, text);
-    submit(r, op);
-    settle(r);
-    REQUIRE_FALSE(op.done());
+    submit_waiting(r, op);
     drain(c.theirs.get(), full);
     wait_for(r, op);
     CHECK(op.result == 4);
@@ -133,9 +123,7 @@ TEST_CASE("read and write work on pipes") {
     const int to = adopt(r, std::move(pipe.second));
     std::string buffer(8, '.');
     request reading(opcode::read, from, buffer);
-    submit(r, reading);
-    settle(r);
-    REQUIRE_FALSE(reading.done());
+    submit_waiting(r, reading);
     std::string text = "pipe";
     request writing(opcode::write, to, text);
     CHECK(perform(r, writing) == 4);
@@ -188,9 +176,7 @@ TEST_CASE("recvmsg and sendmsg scatter and gather") {
     incoming.msg_iovlen = 2;
     request receiving(opcode::recvmsg, c.mine);
     receiving.message = &incoming;
-    submit(r, receiving);
-    settle(r);
-    REQUIRE_FALSE(receiving.done());
+    submit_waiting(r, receiving);
     write_text(c.theirs.get(), "123456");
     wait_for(r, receiving);
     CHECK(receiving.result == 6);
@@ -208,9 +194,7 @@ TEST_CASE("accept gives a new descriptor that is closed on exec, and the peer's 
     request op(opcode::accept, listener);
     op.address = peer.data();
     op.address_size = rota::address::capacity;
-    submit(r, op);
-    settle(r);
-    REQUIRE_FALSE(op.done());
+    submit_waiting(r, op);
     const rota::unique_fd client = connect_to(at);
     wait_for(r, op);
     REQUIRE(op.result >= 0);
@@ -275,9 +259,7 @@ TEST_CASE("poll tells what is there and waits for what is not") {
 
     request readable(opcode::poll, c.mine);
     readable.size = POLLIN;
-    submit(r, readable);
-    settle(r);
-    REQUIRE_FALSE(readable.done());
+    submit_waiting(r, readable);
     write_text(c.theirs.get(), "x");
     wait_for(r, readable);
     CHECK((readable.result & POLLIN) != 0);
@@ -307,9 +289,7 @@ TEST_CASE("poll for both directions ends when either is ready") {
     const std::size_t full = fill(c.mine);
     request op(opcode::poll, c.mine);
     op.size = POLLIN | POLLOUT;
-    submit(r, op);
-    settle(r);
-    REQUIRE_FALSE(op.done());
+    submit_waiting(r, op);
     write_text(c.theirs.get(), "x");
     wait_for(r, op);
     CHECK((op.result & POLLIN) != 0);
@@ -320,9 +300,7 @@ TEST_CASE("poll for both directions ends when either is ready") {
     CHECK(read_text(c.mine) == "x");
     request third(opcode::poll, c.mine);
     third.size = POLLIN | POLLOUT;
-    submit(r, third);
-    settle(r);
-    REQUIRE_FALSE(third.done());
+    submit_waiting(r, third);
     drain(c.theirs.get(), full);
     wait_for(r, third);
     CHECK((third.result & POLLOUT) != 0);
@@ -336,9 +314,7 @@ TEST_CASE("a poll that finds nothing does not hide bytes from the next read") {
     write_text(c.theirs.get(), "here");
     request op(opcode::poll, c.mine);
     op.size = POLLRDHUP;
-    submit(r, op);
-    settle(r);
-    REQUIRE_FALSE(op.done());
+    submit_waiting(r, op);
     r.cancel(op);
     wait_for(r, op);
     std::string buffer(8, '.');
@@ -354,9 +330,7 @@ TEST_CASE("poll ends with a hang-up when the writer of a pipe goes") {
     const int from = adopt(r, std::move(pipe.first));
     request op(opcode::poll, from);
     op.size = POLLIN;
-    submit(r, op);
-    settle(r);
-    REQUIRE_FALSE(op.done());
+    submit_waiting(r, op);
     pipe.second.reset();
     wait_for(r, op);
     CHECK((op.result & POLLHUP) != 0);
@@ -395,9 +369,7 @@ TEST_CASE("a short read is followed by the bytes that come later") {
     CHECK(perform(r, first) == 3);
     for (int round = 0; round != 20; ++round) {
       request before(opcode::recv, c.mine, buffer);  // waits before the bytes come
-      submit(r, before);
-      settle(r);
-      REQUIRE_FALSE(before.done());
+      submit_waiting(r, before);
       write_text(c.theirs.get(), "two");
       wait_for(r, before);
       REQUIRE(before.result == 3);
@@ -420,9 +392,7 @@ TEST_CASE("bytes and the end of the stream in one edge are both seen") {
         std::string buffer(64, '.');
         request first(code, mine, buffer);
         if (armed) {
-          submit(r, first);
-          settle(r);
-          REQUIRE_FALSE(first.done());
+          submit_waiting(r, first);
         }
         write_text(pair.second.get(), "1");
         pair.second.reset();
@@ -451,9 +421,7 @@ TEST_CASE("the end of the stream that comes after a short read is seen") {
       wait_for(r, first);
       request second(opcode::recv, c.mine, buffer);
       if (asks_first) {
-        submit(r, second);
-        settle(r);
-        REQUIRE_FALSE(second.done());
+        submit_waiting(r, second);
       }
       c.theirs.reset();
       if (!asks_first) submit(r, second);
@@ -522,9 +490,7 @@ TEST_CASE("a write that waits does not miss a read that was first") {
     submit(r, writing);
     settle(r);
     request reading(opcode::recv, c.mine, buffer);
-    submit(r, reading);
-    settle(r);
-    REQUIRE_FALSE(reading.done());
+    submit_waiting(r, reading);
     drain(c.theirs.get(), full);
     write_text(c.theirs.get(), "in");
     wait_until(r, [&] { return reading.done() && writing.done(); });
@@ -617,54 +583,45 @@ TEST_CASE("a regular file is read and written, or refused in so many words") {
 
 TEST_CASE("a cancelled read completes once with ECANCELED and takes no bytes") {
   on_each_backend([](reactor& r) {
-    connected c = connect_pair(r);
-    std::string buffer(16, '.');
-    request op(opcode::recv, c.mine, buffer);
-    submit(r, op);
+    connected_reader c(r, 16);
+    submit(r, c.op);
     settle(r);
-    r.cancel(op);
-    wait_for(r, op);
-    CHECK(op.result == -ECANCELED);
+    r.cancel(c.op);
+    wait_for(r, c.op);
+    CHECK(c.op.result == -ECANCELED);
     settle(r);
-    CHECK(op.completions == 1);
+    CHECK(c.op.completions == 1);
     write_text(c.theirs.get(), "kept");
-    request next(opcode::recv, c.mine, buffer);
+    request next(opcode::recv, c.mine, c.buffer);
     CHECK(perform(r, next) == 4);
-    CHECK(buffer.substr(0, 4) == "kept");
-    r.close(c.mine);
+    CHECK(c.buffer.substr(0, 4) == "kept");
   });
 }
 
 TEST_CASE("an operation that was cancelled before the first wait completes once") {
   on_each_backend([](reactor& r) {
-    connected c = connect_pair(r);
-    std::string buffer(16, '.');
-    request op(opcode::recv, c.mine, buffer);
-    submit(r, op);
-    r.cancel(op);
-    wait_for(r, op);
-    CHECK(op.result == -ECANCELED);
+    connected_reader c(r, 16);
+    submit(r, c.op);
+    r.cancel(c.op);
+    wait_for(r, c.op);
+    CHECK(c.op.result == -ECANCELED);
     settle(r);
-    CHECK(op.completions == 1);
-    r.close(c.mine);
+    CHECK(c.op.completions == 1);
   });
 }
 
 TEST_CASE("cancelling twice is like cancelling once") {
   on_each_backend([](reactor& r) {
-    connected c = connect_pair(r);
-    std::string buffer(16, '.');
-    request op(opcode::recv, c.mine, buffer);
-    submit(r, op);
+    connected_reader c(r, 16);
+    submit(r, c.op);
     settle(r);
-    r.cancel(op);
-    r.cancel(op);
-    wait_for(r, op);
-    r.cancel(op);
+    r.cancel(c.op);
+    r.cancel(c.op);
+    wait_for(r, c.op);
+    r.cancel(c.op);
     settle(r);
-    CHECK(op.completions == 1);
-    CHECK(op.result == -ECANCELED);
-    r.close(c.mine);
+    CHECK(c.op.completions == 1);
+    CHECK(c.op.result == -ECANCELED);
   });
 }
 
@@ -719,21 +676,18 @@ TEST_CASE("a cancel that finds its operation completed does not reach the next o
 
 TEST_CASE("a cancel that comes after the bytes gives them, or leaves them for the next read") {
   on_each_backend([](reactor& r) {
-    connected c = connect_pair(r);
-    std::string buffer(16, '.');
-    request op(opcode::recv, c.mine, buffer);
-    submit(r, op);
+    connected_reader c(r, 16);
+    submit(r, c.op);
     settle(r);
     write_text(c.theirs.get(), "bytes");
-    r.cancel(op);
-    wait_for(r, op);
-    if (op.result != 5) {
-      CHECK(op.result == -ECANCELED);
-      request next(opcode::recv, c.mine, buffer);
+    r.cancel(c.op);
+    wait_for(r, c.op);
+    if (c.op.result != 5) {
+      CHECK(c.op.result == -ECANCELED);
+      request next(opcode::recv, c.mine, c.buffer);
       CHECK(perform(r, next) == 5);
     }
-    CHECK(buffer.substr(0, 5) == "bytes");
-    r.close(c.mine);
+    CHECK(c.buffer.substr(0, 5) == "bytes");
   });
 }
 
@@ -793,9 +747,7 @@ TEST_CASE("a connect that waits can be cancelled") {
     request op(opcode::connect, fd);
     op.address = at.data();
     op.address_size = at.size();
-    submit(r, op);
-    settle(r);
-    REQUIRE_FALSE(op.done());
+    submit_waiting(r, op);
     r.cancel(op);
     wait_for(r, op);
     CHECK(op.result == -ECANCELED);
@@ -997,9 +949,7 @@ TEST_CASE("a descriptor with O_NONBLOCK is waited for all the same") {
       const opcode code = is_pipe ? opcode::read : opcode::recv;
       for (int round = 0; round != 3; ++round) {
         request op(code, from, buffer);
-        submit(r, op);
-        settle(r);
-        REQUIRE_FALSE(op.done());
+        submit_waiting(r, op);
         write_text(pair.second.get(), "data");
         wait_for(r, op);
         CHECK(op.result == 4);
@@ -1044,9 +994,7 @@ TEST_CASE("everything is written to a full descriptor with O_NONBLOCK") {
 
       (void)fill(to);
       request stuck(is_pipe ? opcode::write : opcode::send, to, text);
-      submit(r, stuck);
-      settle(r);
-      REQUIRE_FALSE(stuck.done());
+      submit_waiting(r, stuck);
       REQUIRE_FALSE(r.close(to));  // while it waits for readiness
       wait_until(r, [&] { return r.is_closed(to); });
       CHECK(stuck.result == -EBADF);
@@ -1060,9 +1008,7 @@ TEST_CASE("a listener and a connecting socket with O_NONBLOCK are waited for all
     const int listener = adopt(r, make_listener(at));
     set_nonblocking(listener);
     request accepting(opcode::accept, listener);
-    submit(r, accepting);
-    settle(r);
-    REQUIRE_FALSE(accepting.done());
+    submit_waiting(r, accepting);
     const int fd = adopt(r, rota::unique_fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)));
     set_nonblocking(fd);
     request connecting(opcode::connect, fd);

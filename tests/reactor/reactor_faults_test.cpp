@@ -200,9 +200,7 @@ TEST_CASE("an operation whose descriptor cannot be watched ends with the error o
     CHECK(op.result == -error);
     CHECK(r.in_flight() == 0);
     request again(opcode::recv, c.mine, buffer);  // the next one is watched
-    submit(r, again);
-    settle(r);
-    REQUIRE_FALSE(again.done());
+    submit_waiting(r, again);
     write_text(c.theirs.get(), "x");
     wait_for(r, again);
     CHECK(again.result == 1);
@@ -243,13 +241,10 @@ TEST_CASE("without epoll_pwait2 deadlines are kept in milliseconds") {
       while (now() < deadline) collect(r, deadline);
     }
     CHECK(faulty_sys::calls(call::epoll_wait_until) == 1);  // it is asked once
-    connected c = connect_pair(r);
-    std::string buffer(8, '.');
-    request op(opcode::recv, c.mine, buffer);
-    submit(r, op);
+    connected_reader c(r);
+    submit(r, c.op);
     write_text(c.theirs.get(), "x");
     CHECK(collect(r, now() + milliseconds(3'600'000)) == 1);
-    r.close(c.mine);
   }
 }
 
@@ -266,17 +261,14 @@ TEST_CASE("a wait that fails for good is an exception, and the operations stay")
   const clean_policy policy;
   const descriptor_balance nothing_left;
   epoll_reactor r;
-  connected c = connect_pair(r);
-  std::string buffer(8, '.');
-  request op(opcode::recv, c.mine, buffer);
-  submit(r, op);
+  connected_reader c(r);
+  submit(r, c.op);
   faulty_sys::fail(call::epoll_wait, EINVAL);
   const std::error_code code = error_code_of([&] { return collect(r); });
   CHECK(code == std::errc::invalid_argument);
   write_text(c.theirs.get(), "x");
-  wait_for(r, op);
-  CHECK(op.result == 1);
-  r.close(c.mine);
+  wait_for(r, c.op);
+  CHECK(c.op.result == 1);
 }
 
 TEST_CASE("the errors of a transfer are its result") {

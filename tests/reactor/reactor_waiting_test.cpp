@@ -53,29 +53,23 @@ TEST_CASE("a wait with a deadline in the past does not wait") {
 
 TEST_CASE("a wait without a deadline ends with the first completion") {
   on_each_backend([](reactor& r) {
-    connected c = connect_pair(r);
-    std::string buffer(4, '.');
-    request op(opcode::recv, c.mine, buffer);
-    submit(r, op);
+    connected_reader c(r, 4);
+    submit(r, c.op);
     settle(r);
     std::thread peer([&] { (void)!::write(c.theirs.get(), "x", 1); });
-    while (!op.done()) collect(r, rota::detail::never);
+    while (!c.op.done()) collect(r, rota::detail::never);
     peer.join();
-    CHECK(op.result == 1);
-    r.close(c.mine);
+    CHECK(c.op.result == 1);
   });
 }
 
 TEST_CASE("a wait does not wait when a completion is there already") {
   on_each_backend([](reactor& r) {
-    connected c = connect_pair(r);
-    std::string buffer(4, '.');
-    request op(opcode::recv, c.mine, buffer);
-    submit(r, op);
-    r.cancel(op);
-    while (!op.done()) collect(r, rota::detail::never);  // would hang
-    CHECK(op.result == -ECANCELED);
-    r.close(c.mine);
+    connected_reader c(r, 4);
+    submit(r, c.op);
+    r.cancel(c.op);
+    while (!c.op.done()) collect(r, rota::detail::never);  // would hang
+    CHECK(c.op.result == -ECANCELED);
   });
 }
 
@@ -227,18 +221,16 @@ TEST_CASE("a signal handler may wake the reactor") {
 
 TEST_CASE("a child process may not use its parent's reactor, and the parent goes on") {
   on_each_backend([](reactor& r) {
-    connected c = connect_pair(r);
-    std::string buffer(8, '.');
-    request op(opcode::recv, c.mine, buffer);
-    submit(r, op);
+    connected_reader c(r);
+    submit(r, c.op);
     settle(r);
     const child_outcome child = run_in_child([&] {
       if (!r.forked()) return 1;
       std::string other(8, '.');
       request mine(opcode::send, c.mine, other);
       if (r.submit(mine) != reactor::submitted::completed || mine.result != -ECHILD) return 2;
-      r.cancel(op);
-      if (op.cancel_requested) return 3;
+      r.cancel(c.op);
+      if (c.op.cancel_requested) return 3;
       if (!r.close(c.mine) || !is_open(c.mine)) return 4;
       try {
         collect(r);
@@ -256,12 +248,11 @@ TEST_CASE("a child process may not use its parent's reactor, and the parent goes
     });
     INFO(child.output);
     CHECK(child.exit_code() == 0);
-    REQUIRE_FALSE(op.done());
+    REQUIRE_FALSE(c.op.done());
     write_text(c.theirs.get(), "parent's");
-    wait_for(r, op);
-    CHECK(op.result == 8);
-    CHECK(buffer == "parent's");
-    r.close(c.mine);
+    wait_for(r, c.op);
+    CHECK(c.op.result == 8);
+    CHECK(c.buffer == "parent's");
   });
 }
 

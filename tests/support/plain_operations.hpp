@@ -109,6 +109,13 @@ inline void settle(reactor& r) {
   for (int i = 0; i != 4; ++i) collect(r);
 }
 
+/// Submits the operation and makes sure that it waits.
+inline void submit_waiting(reactor& r, request& op) {
+  submit(r, op);
+  settle(r);
+  REQUIRE_FALSE(op.done());
+}
+
 /// Makes the descriptor known, in the mode that the backend wants.
 inline int adopt(reactor& r, rota::unique_fd fd) {
   set_nonblocking(fd.get(), r.wants_nonblocking());
@@ -124,6 +131,19 @@ struct connected {
 inline connected connect_pair(reactor& r, descriptor_pair pair = make_socket_pair()) {
   return {adopt(r, std::move(pair.first)), std::move(pair.second)};
 }
+
+/// A connection with a read of its near end, which is to be submitted; the end closes at the end of the block.
+struct connected_reader : connected {
+  explicit connected_reader(reactor& r, std::size_t bytes = 8, descriptor_pair pair = make_socket_pair())
+      : connected(connect_pair(r, std::move(pair))), owner(r), buffer(bytes, '.'), op(opcode::recv, mine, buffer) {}
+  connected_reader(const connected_reader&) = delete;
+  connected_reader& operator=(const connected_reader&) = delete;
+  ~connected_reader() { owner.close(mine); }
+
+  reactor& owner;
+  std::string buffer;
+  request op;
+};
 
 /// Runs `test(reactor&)` on each backend. It has to close what it made the reactor adopt.
 template <class F>
