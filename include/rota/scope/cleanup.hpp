@@ -29,7 +29,13 @@ namespace detail {
 class cleanup_errors {
  public:
   explicit cleanup_errors(std::exception_ptr body) noexcept : body_(std::move(body)) {}
-  void add(std::exception_ptr error) { cleanups_.emplace_back(std::move(error), "cleanup"); }
+  void add(std::exception_ptr error) noexcept {
+    try {
+      cleanups_.emplace_back(error, "cleanup");
+    } catch (...) {  // out of memory: the next cleanup must run all the same, and one error will do
+      if (!body_ || is_cancellation(body_)) body_ = std::move(error);
+    }
+  }
   std::exception_ptr combined() {
     if (cleanups_.empty()) return body_;
     const bool body_failed = body_ && !is_cancellation(body_);

@@ -44,12 +44,16 @@ class failure_collector : public task_owner {
     scope_tree::cancel(*this, cancel_kind::sibling, reason.c_str(), where);
   }
 
-  /// How all of it ended: null, a cancel, or an exception_group of the children's errors and the body's. Throws
-  /// std::bad_alloc.
-  std::exception_ptr conclude(std::exception_ptr body = nullptr) {
+  /// How all of it ended: null, a cancel, or an exception_group of the children's errors and the body's. Without memory
+  /// for that, std::bad_alloc: what comes after the group must run all the same.
+  std::exception_ptr conclude(std::exception_ptr body = nullptr) noexcept {
     const bool body_failed = body && !is_cancellation(body);
     if (!failed() && !body_failed) return body;
-    return group_of_failures(body_failed ? body : nullptr);
+    try {
+      return group_of_failures(body_failed ? body : nullptr);
+    } catch (...) {
+      return std::current_exception();
+    }
   }
 
  protected:
