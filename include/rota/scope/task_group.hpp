@@ -43,8 +43,8 @@ class task_group : detail::failure_collector {
   /// of the caller cancels it. A child that ends without having started is a usage_error.
   template <class F, class... Args>
   auto start(F&& f, Args&&... args) {
-    using status = detail::first_parameter_t<std::decay_t<F>>;
-    return start_child<typename status::value_type, std::decay_t<F>, std::decay_t<Args>...>(
+    ROTA_REFUSE_OWNING_CLOSURE(F);
+    return start_child<detail::status_value_t<std::decay_t<F>>, std::decay_t<F>, std::decay_t<Args>...>(
         *this, std::forward<F>(f), std::forward<Args>(args)...);
   }
 

@@ -85,7 +85,7 @@ struct first_parameter {
   static_assert(
       !std::is_same_v<F, F>,
       "task_group::start(f, args...): the first parameter of f must be a rota::task_status<V>, and f must not "
-      "be a template or have overloads");
+      "be a member function or a template, or have overloads");
 };
 template <class F>
   requires requires { &F::operator(); }
@@ -104,8 +104,18 @@ template <class C, class R, class P, class... Ps>
 struct first_parameter<R (C::*)(P, Ps...) noexcept> : first_parameter<R (*)(P, Ps...)> {};
 template <class C, class R, class P, class... Ps>
 struct first_parameter<R (C::*)(P, Ps...) const noexcept> : first_parameter<R (*)(P, Ps...)> {};
+template <class P>
+struct status_value {
+  static_assert(!std::is_same_v<P, P>,
+                "task_group::start(f, args...): the first parameter of f must be a rota::task_status<V>");
+};
+template <class V>
+struct status_value<task_status<V>> {
+  using type = V;
+};
+/// The V of f's first parameter, a task_status<V>.
 template <class F>
-using first_parameter_t = typename first_parameter<F>::type;
+using status_value_t = typename status_value<typename first_parameter<F>::type>::type;
 
 }  // namespace detail
 
@@ -113,33 +123,29 @@ using first_parameter_t = typename first_parameter<F>::type;
 template <class V>
 class task_status {
  public:
-  using value_type = V;
-
-  task_status(task_status&& other) noexcept : pending_(std::exchange(other.pending_, nullptr)), called_(other.called_) {
-    follow();
-  }
+  task_status(task_status&& other) noexcept : pending_(std::exchange(other.pending_, nullptr)) { follow(); }
   task_status& operator=(task_status&& other) noexcept {
     if (this != &other) {
       forget();
       pending_ = std::exchange(other.pending_, nullptr);
-      called_ = other.called_;
       follow();
     }
     return *this;
   }
   ~task_status() { forget(); }
 
-  /// start() goes on with the value, this task in the group. Once: a second call is a usage_error. When the caller of
-  /// start() was cancelled meanwhile, this does nothing, and the next suspension is cancelled, too.
+  /// start() goes on with the value, which is made of `args`, this task in the group. Once, while the task runs: any
+  /// other call is a usage_error. When the caller of start() was cancelled meanwhile, this does nothing, and the next
+  /// suspension is cancelled, too.
   template <class... Args>
   void started(Args&&... args) {
-    if (called_)
-      throw usage_error(usage_error::kind::invalid_argument, "started() was called twice, or after start() had ended");
-    if (pending_ && !pending_->is_cancelled()) {
+    if (!pending_ || pending_->children == 0)
+      throw usage_error(usage_error::kind::invalid_argument,
+                        "started() was called twice, or when the task of task_group::start() did not run");
+    if (!pending_->is_cancelled()) {
       pending_->result.emplace(std::forward<Args>(args)...);
       pending_->hand_over();
     }
-    called_ = true;
     forget();
   }
 
@@ -157,8 +163,7 @@ class task_status {
     pending_ = nullptr;
   }
 
-  detail::pending_start<V>* pending_;
-  bool called_ = false;
+  detail::pending_start<V>* pending_;  // null: said, moved from, or start() has ended
 };
 
 }  // namespace rota
