@@ -30,8 +30,8 @@ struct task_group_access;
 class task_group : detail::failure_collector {
  public:
   /// Starts `f(args...)` as a child, as rota::spawn does: stored, queued, in order. The handle may be dropped. In a
-  /// group that is cancelled the child never begins, and its handle says cancelled. Throws usage_error when the group
-  /// has ended, std::bad_alloc without having started anything.
+  /// group that is cancelled the child never begins, and its handle says cancelled. Throws usage_error when body and
+  /// children have ended (in what defer() runs), std::bad_alloc without having started anything.
   template <class F, class... Args>
   auto spawn(F&& f, Args&&... args) {
     return detail::start_task(checked(), *this, std::forward<F>(f), std::forward<Args>(args)...);
@@ -68,8 +68,15 @@ class task_group : detail::failure_collector {
 
   explicit task_group(detail::line_mark where) noexcept : failure_collector("a task group", where) {}
 
+  void child_ended(detail::task_state& child) noexcept override {
+    if (child.has(detail::task_state::was_cancelled) && is_cancelled() && !cancel_requested() &&
+        !child.cancel_requested())
+      cut_short_ = true;
+    failure_collector::child_ended(child);
+  }
+
   event_loop& checked() {
-    if (!host) [[unlikely]]
+    if (ended_) [[unlikely]]
       throw usage_error(usage_error::kind::invalid_argument, "a task group was used after it had ended");
     event_loop& loop = detail::loop_access::loop_of(*host);
     if (event_loop::current() != &loop) [[unlikely]]
@@ -98,6 +105,8 @@ class task_group : detail::failure_collector {
   }
 
   detail::cleanup_stack cleanups_;
+  bool ended_ = false;      // nobody waits for children any more
+  bool cut_short_ = false;  // a child was cancelled from outside, neither for itself nor by the group
 };
 
 namespace detail {
@@ -127,14 +136,14 @@ struct task_group_access {
       error = result.exception();
       if (error) group.cancel_others(error, me.root().waits_at);
       while (group.children != 0) co_await children_awaiter(group, 1, false);
+      group.ended_ = true;
       error = group.conclude(std::move(error));
       if (!group.cleanups_.empty()) error = co_await group.cleanups_.run(std::move(error));
       if (error && group.absorbs(error)) error = task_group::ended_early(!std::is_void_v<value>);
     }
-    group.host = nullptr;
     if (error) std::rethrow_exception(error);
-    // Children were cancelled from outside: the group did not happen as a whole, though its body did.
-    if (group.child_was_cancelled() && me.is_cancelled()) throw_cancelled(me);
+    // The group did not happen as a whole, though its body did.
+    if (group.cut_short_ && me.is_cancelled()) throw_cancelled(me);
     if constexpr (!std::is_void_v<value>) co_return std::move(result).value();
   }
 };
