@@ -298,16 +298,17 @@ TEST_CASE("a connection whose number is 0 is one like others") {
 
 TEST_CASE("a connection that was accepted and that nobody takes is closed, whatever its number") {
   struct given : rota::detail::accept_awaiter {
-    given() : accept_awaiter(nullptr, -1) {}
+    explicit given(rota::event_loop& loop) : accept_awaiter(&loop, -1) {}
     using operation_awaiter::op_;
   };
   const child_outcome child = run_in_child([] {
+    rota::event_loop loop;
     {
-      const given nothing;
+      const given nothing(loop);
     }
     if (!is_open(0)) return 1;
     {
-      given zero;
+      given zero(loop);
       zero.op_.result = 0;
     }
     return is_open(0) ? 2 : 0;

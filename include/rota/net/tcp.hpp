@@ -21,21 +21,27 @@ inline int check(int result, const char* what) {
   return result;
 }
 
+/// The kernel of an open stream or listener. Throws errc::closed for one that is not open.
+inline reactor& kernel_of(event_loop* loop, const char* what) {
+  if (!loop) throw_error(make_error_code(errc::closed), what);
+  return loop_access::kernel(*loop);
+}
+
 template <class Value>
-void set_option(int fd, int level, int name, const Value& value, const char* what) {
-  check(sys::setsockopt(fd, level, name, &value, sizeof value), what);
+void set_option(event_loop* loop, int fd, int level, int name, const Value& value, const char* what) {
+  check(kernel_of(loop, what).set_option(fd, level, name, &value, sizeof value), what);
 }
 
-inline unique_fd open_socket(event_loop& loop, int family) {
-  const int flags = SOCK_CLOEXEC | (loop_access::kernel(loop).wants_nonblocking() ? SOCK_NONBLOCK : 0);
-  return unique_fd(check(sys::socket(family, SOCK_STREAM | flags, 0), "socket"));
+inline descriptor_owner open_socket(event_loop& loop, int family) {
+  reactor& kernel = loop_access::kernel(loop);
+  const int flags = SOCK_CLOEXEC | (kernel.wants_nonblocking() ? SOCK_NONBLOCK : 0);
+  return {loop, unique_fd(check(kernel.socket(family, SOCK_STREAM | flags), "socket"))};
 }
 
-template <int (*Query)(int, sockaddr*, socklen_t*)>
-address ask_address(int fd, const char* what) {
+inline address local_address_of(event_loop* loop, int fd) {
   address result;
   socklen_t size = address::capacity;
-  check(Query(fd, result.data(), &size), what);
+  check(kernel_of(loop, "getsockname").local_address(fd, result.data(), &size), "getsockname");
   return result;
 }
 
@@ -75,34 +81,39 @@ class tcp_stream : public byte_stream {
 
   /// Shuts one or both directions; the peer's reads then end with 0. Throws std::system_error.
   void shutdown(shutdown_direction direction = shutdown_direction::send) {
-    detail::check(detail::sys::shutdown(native_handle(), static_cast<int>(direction)), "shutdown");
+    detail::check(detail::kernel_of(fd_.loop(), "shutdown").shutdown(fd_.get(), static_cast<int>(direction)),
+                  "shutdown");
   }
 
-  address local_address() const {
-    return detail::ask_address<&detail::sys::getsockname>(native_handle(), "getsockname");
-  }
+  address local_address() const { return detail::local_address_of(fd_.loop(), fd_.get()); }
   address peer_address() const {
-    return detail::ask_address<&detail::sys::getpeername>(native_handle(), "getpeername");
+    address result;
+    socklen_t size = address::capacity;
+    detail::check(detail::kernel_of(fd_.loop(), "getpeername").peer_address(fd_.get(), result.data(), &size),
+                  "getpeername");
+    return result;
   }
 
   /// Small writes leave at once (TCP_NODELAY); on by default for streams made by connect and accept.
   void set_no_delay(bool on) { set_flag(IPPROTO_TCP, TCP_NODELAY, on, "TCP_NODELAY"); }
   void set_keep_alive(bool on) { set_flag(SOL_SOCKET, SO_KEEPALIVE, on, "SO_KEEPALIVE"); }
-  void set_receive_buffer(int bytes) { detail::set_option(native_handle(), SOL_SOCKET, SO_RCVBUF, bytes, "SO_RCVBUF"); }
-  void set_send_buffer(int bytes) { detail::set_option(native_handle(), SOL_SOCKET, SO_SNDBUF, bytes, "SO_SNDBUF"); }
+  void set_receive_buffer(int bytes) { set_option(SOL_SOCKET, SO_RCVBUF, bytes, "SO_RCVBUF"); }
+  void set_send_buffer(int bytes) { set_option(SOL_SOCKET, SO_SNDBUF, bytes, "SO_SNDBUF"); }
   /// What close does with unsent data: a zero time resets the connection; a negative one is the system's default.
   void set_linger(std::chrono::seconds time) {
     linger value{time.count() >= 0, time.count() >= 0 ? static_cast<int>(time.count()) : 0};
-    detail::set_option(native_handle(), SOL_SOCKET, SO_LINGER, value, "SO_LINGER");
+    set_option(SOL_SOCKET, SO_LINGER, value, "SO_LINGER");
   }
 
  private:
   friend detail::accept_awaiter;
   explicit tcp_stream(detail::descriptor_owner fd) noexcept : byte_stream(std::move(fd)) {}
 
-  void set_flag(int level, int name, bool on, const char* what) {
-    detail::set_option(native_handle(), level, name, int{on}, what);
+  template <class Value>
+  void set_option(int level, int name, const Value& value, const char* what) {
+    detail::set_option(fd_.loop(), fd_.get(), level, name, value, what);
   }
+  void set_flag(int level, int name, bool on, const char* what) { set_option(level, name, int{on}, what); }
 };
 
 namespace detail {
@@ -115,14 +126,14 @@ class [[nodiscard]] accept_awaiter : public operation_awaiter {
     op_.result = -1;  // nothing yet: 0 is a descriptor
   }
   ~accept_awaiter() {
-    if (!taken_ && op_.result >= 0) sys::close(op_.result);
+    if (!taken_ && op_.result >= 0) loop_access::kernel(*loop_).close_number(op_.result);
   }
   tcp_stream await_resume() {
-    unique_fd fd(result_or_throw("accept"));
+    descriptor_owner fd(*loop_, unique_fd(result_or_throw("accept")));
     taken_ = true;
     const int on = 1;
-    sys::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    return tcp_stream(descriptor_owner(*loop_, std::move(fd)));
+    loop_access::kernel(*loop_).set_option(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    return tcp_stream(std::move(fd));
   }
 
  private:
@@ -148,14 +159,18 @@ class tcp_listener {
   /// already in use", ...), usage_error where no loop runs on this thread.
   static tcp_listener bind(const address& at, const listen_options& options = listen_options()) {
     event_loop& loop = detail::loop_access::current();
-    unique_fd fd = detail::open_socket(loop, at.family());
-    if (options.reuse_address) detail::set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR");
-    if (options.reuse_port) detail::set_option(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT");
-    if (at.is_ipv6()) detail::set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, int{options.ipv6_only}, "IPV6_V6ONLY");
-    if (const int error = detail::sys::bind(fd.get(), at.data(), at.size()); error < 0)
+    detail::reactor& kernel = detail::loop_access::kernel(loop);
+    detail::descriptor_owner fd = detail::open_socket(loop, at.family());
+    const auto set = [&](int level, int name, bool on, const char* what) {
+      detail::set_option(&loop, fd.get(), level, name, int{on}, what);
+    };
+    if (options.reuse_address) set(SOL_SOCKET, SO_REUSEADDR, true, "SO_REUSEADDR");
+    if (options.reuse_port) set(SOL_SOCKET, SO_REUSEPORT, true, "SO_REUSEPORT");
+    if (at.is_ipv6()) set(IPPROTO_IPV6, IPV6_V6ONLY, options.ipv6_only, "IPV6_V6ONLY");
+    if (const int error = kernel.bind(fd.get(), at.data(), at.size()); error < 0)
       detail::throw_errno(-error, ("bind to " + at.to_string()).c_str());
-    detail::check(detail::sys::listen(fd.get(), options.backlog), "listen");
-    return tcp_listener(detail::descriptor_owner(loop, std::move(fd)));
+    detail::check(kernel.listen(fd.get(), options.backlog), "listen");
+    return tcp_listener(std::move(fd));
   }
 
   /// Waits for a connection. One task at a time. Throws std::system_error; rota::cancelled when no connection was
@@ -166,9 +181,7 @@ class tcp_listener {
   detail::close_awaiter close() { return fd_.close(); }
   bool is_open() const noexcept { return fd_.is_open(); }
 
-  address local_address() const {
-    return detail::ask_address<&detail::sys::getsockname>(native_handle(), "getsockname");
-  }
+  address local_address() const { return detail::local_address_of(fd_.loop(), fd_.get()); }
   int native_handle() const noexcept { return fd_.get(); }
   event_loop* loop() const noexcept { return fd_.loop(); }
 
@@ -180,7 +193,7 @@ class tcp_listener {
 template <int>
 task<tcp_stream> tcp_stream::connect(address to) {
   event_loop& loop = detail::loop_access::current();
-  detail::descriptor_owner fd(loop, detail::open_socket(loop, to.family()));
+  detail::descriptor_owner fd = detail::open_socket(loop, to.family());
   co_await detail::connect_awaiter(loop, fd.get(), to);
   tcp_stream stream(std::move(fd));
   stream.set_no_delay(true);

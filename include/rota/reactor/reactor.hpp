@@ -15,6 +15,7 @@
 #include <rota/reactor/descriptor_table.hpp>
 #include <rota/reactor/fork_guard.hpp>
 #include <rota/reactor/operation.hpp>
+#include <rota/reactor/socket_calls.hpp>
 
 namespace rota {
 
@@ -46,7 +47,7 @@ struct reactor_statistics {
   std::uint64_t wakeups = 0;  // asked for by wake()
 };
 
-class reactor {
+class reactor : public socket_calls {
  public:
   reactor() = default;
   reactor(const reactor&) = delete;
@@ -159,7 +160,7 @@ class reactor {
     d.slot(op.way()) = nullptr;
     if (d.closing) {
       // An accepted connection has no owner any more.
-      if (op.code == opcode::accept && op.result >= 0) sys::close(op.result);
+      if (op.code == opcode::accept && op.result >= 0) close_number(op.result);
       if (op.result < 0 || op.code == opcode::accept) op.result = -EBADF;
       close_if_idle(op.fd, d);
     }
@@ -181,7 +182,7 @@ class reactor {
     if (d.reader || d.writer) return false;
     forget(fd, d);
     descriptors_.close(fd);
-    sys::close(fd);
+    close_number(fd);
     return true;
   }
 
