@@ -121,7 +121,7 @@ constexpr void refuse_unless_argument() {
 template <class... As>
 class pack_children {
  public:
-  explicit pack_children(As&&... as) : children_(static_cast<As&&>(as)...) {}
+  explicit pack_children(As&&... as) : children_(static_cast<As&&>(as)...) { (refuse_unless_argument<As>(), ...); }
 
   static constexpr std::size_t size() noexcept { return sizeof...(As); }
   void make() {
@@ -153,25 +153,30 @@ concept range_of_awaitables = requires(R& r) {
 
 /// The elements of a range as children. They live in blocks of the frame cache, so that a thousand of them are no
 /// allocation either.
-template <class Element>
+template <class R>
 class range_children {
+  // The elements of a range that is handed over are moved out of it.
+  using reference = decltype(*std::declval<R&>().begin());
+  using element = std::conditional_t<std::is_lvalue_reference_v<R>, reference, std::remove_reference_t<reference>>;
+
   struct node {
-    explicit node(Element&& e) : child(static_cast<Element&&>(e)) {}
-    held_child<Element> child;
+    explicit node(element&& e) : child(static_cast<element&&>(e)) {}
+    held_child<element> child;
     node* next = nullptr;
   };
 
  public:
-  using value = typename held_child<Element>::value;
+  using child_type = held_child<element>;
+  using value = typename child_type::value;
 
-  template <class R>
   explicit range_children(R&& range) {
+    refuse_unless_argument<element>();
     node** end = &first_;
     try {
-      for (auto&& element : range) {
+      for (auto&& one : range) {
         void* block = frame_memory::allocate(sizeof(node));
         try {
-          *end = new (block) node(static_cast<Element&&>(element));
+          *end = new (block) node(static_cast<element&&>(one));
         } catch (...) {
           frame_memory::deallocate(block, sizeof(node));
           throw;

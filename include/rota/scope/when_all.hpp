@@ -58,13 +58,12 @@ class [[nodiscard]] all_of_pack : public all_awaiter_base<all_of_pack<As...>, pa
   }
 };
 
-template <class Element>
-class [[nodiscard]] all_of_range : public all_awaiter_base<all_of_range<Element>, range_children<Element>> {
-  using value = typename held_child<Element>::value;
+template <class R>
+class [[nodiscard]] all_of_range : public all_awaiter_base<all_of_range<R>, range_children<R>> {
+  using value = typename range_children<R>::value;
 
  public:
-  template <class R>
-  explicit all_of_range(R&& range) : all_awaiter_base<all_of_range, range_children<Element>>(static_cast<R&&>(range)) {}
+  explicit all_of_range(R&& range) : all_awaiter_base<all_of_range, range_children<R>>(static_cast<R&&>(range)) {}
 
   auto await_resume() {
     this->finish();
@@ -76,11 +75,6 @@ class [[nodiscard]] all_of_range : public all_awaiter_base<all_of_range<Element>
     }
   }
 };
-
-// The elements of a range that is handed over are moved out of it.
-template <class R>
-using element_of = std::conditional_t<std::is_lvalue_reference_v<R>, decltype(*std::declval<R&>().begin()),
-                                      std::remove_reference_t<decltype(*std::declval<R&>().begin())>>;
 
 }  // namespace detail
 
@@ -94,7 +88,6 @@ using element_of = std::conditional_t<std::is_lvalue_reference_v<R>, decltype(*s
 template <class... As>
   requires(!(sizeof...(As) == 1 && (detail::range_of_awaitables<As> && ...)))
 auto when_all(As&&... as) {
-  (detail::refuse_unless_argument<As>(), ...);
   return detail::all_of_pack<As...>(static_cast<As&&>(as)...);
 }
 
@@ -103,9 +96,7 @@ auto when_all(As&&... as) {
 template <class R>
   requires detail::range_of_awaitables<R>
 auto when_all(R&& range) {
-  using element = detail::element_of<R&&>;
-  detail::refuse_unless_argument<element>();
-  return detail::all_of_range<element>(static_cast<R&&>(range));
+  return detail::all_of_range<R>(static_cast<R&&>(range));
 }
 
 }  // namespace rota

@@ -120,15 +120,14 @@ class [[nodiscard]] first_of_pack : public first_awaiter_base<first_of_pack<As..
   }
 };
 
-template <class Element>
-class [[nodiscard]] first_of_range : public first_awaiter_base<first_of_range<Element>, range_children<Element>> {
-  using value = typename held_child<Element>::value;
+template <class R>
+class [[nodiscard]] first_of_range : public first_awaiter_base<first_of_range<R>, range_children<R>> {
+  using value = typename range_children<R>::value;
   using stored = std::conditional_t<std::is_void_v<value>, void, std::remove_cvref_t<value>>;
 
  public:
-  template <class R>
   explicit first_of_range(bool errors_win, R&& range)
-      : first_awaiter_base<first_of_range, range_children<Element>>(errors_win, static_cast<R&&>(range)) {
+      : first_awaiter_base<first_of_range, range_children<R>>(errors_win, static_cast<R&&>(range)) {
     if (this->children_.size() == 0)
       throw usage_error(usage_error::kind::invalid_argument, "when_any and race need at least one awaitable");
   }
@@ -136,7 +135,7 @@ class [[nodiscard]] first_of_range : public first_awaiter_base<first_of_range<El
   first_result<stored> await_resume() {
     task_state& winner = this->finish();
     std::size_t index = 0, i = 0;
-    held_child<Element>* first = nullptr;
+    typename range_children<R>::child_type* first = nullptr;
     this->children_.each([&](auto& child) {
       if (child.is(&winner)) {
         index = i;
@@ -162,16 +161,13 @@ class [[nodiscard]] first_of_range : public first_awaiter_base<first_of_range<El
 template <class... As>
   requires(sizeof...(As) != 0 && !(sizeof...(As) == 1 && (detail::range_of_awaitables<As> && ...)))
 auto when_any(As&&... as) {
-  (detail::refuse_unless_argument<As>(), ...);
   return detail::first_of_pack<As...>(false, static_cast<As&&>(as)...);
 }
 /// The same for the elements of a range; throws usage_error when it is empty.
 template <class R>
   requires detail::range_of_awaitables<R>
 auto when_any(R&& range) {
-  using element = detail::element_of<R&&>;
-  detail::refuse_unless_argument<element>();
-  return detail::first_of_range<element>(false, static_cast<R&&>(range));
+  return detail::first_of_range<R>(false, static_cast<R&&>(range));
 }
 
 /// Like when_any, but the first that ends decides, with a value or with its exception, which is thrown as it is.
@@ -179,15 +175,12 @@ auto when_any(R&& range) {
 template <class... As>
   requires(sizeof...(As) != 0 && !(sizeof...(As) == 1 && (detail::range_of_awaitables<As> && ...)))
 auto race(As&&... as) {
-  (detail::refuse_unless_argument<As>(), ...);
   return detail::first_of_pack<As...>(true, static_cast<As&&>(as)...);
 }
 template <class R>
   requires detail::range_of_awaitables<R>
 auto race(R&& range) {
-  using element = detail::element_of<R&&>;
-  detail::refuse_unless_argument<element>();
-  return detail::first_of_range<element>(true, static_cast<R&&>(range));
+  return detail::first_of_range<R>(true, static_cast<R&&>(range));
 }
 
 }  // namespace rota
