@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdarg>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 
@@ -10,10 +11,13 @@
 
 namespace rota {
 
-/// Receives one line of diagnosis, without a newline. Called on the thread where the fact was noticed; must not throw.
+/// Receives one diagnosis: a line, or several when an exception's own text has them; no newline at the end. Called on the
+/// thread where the fact was noticed; must not throw.
 using report_handler = void (*)(const char* message) noexcept;
 
 namespace detail {
+inline constexpr std::size_t longest_report = 4096;  // what is longer is cut off: an exception_group shows 20 members
+
 inline void report_to_stderr(const char* message) noexcept { std::fprintf(stderr, "rota: %s\n", message); }
 // Written by set_report_handler, read by whoever reports: relaxed, a function pointer carries no other data.
 inline constinit std::atomic<report_handler> current_report_handler{&report_to_stderr};
@@ -27,7 +31,7 @@ inline report_handler set_report_handler(report_handler handler) noexcept {
 
 /// Sends one printf-formatted line of diagnosis to the report handler. Any thread.
 [[gnu::format(printf, 1, 2)]] ROTA_COLD inline void report(const char* format, ...) noexcept {
-  char line[1024];
+  char line[detail::longest_report];
   std::va_list arguments;
   va_start(arguments, format);
   std::vsnprintf(line, sizeof line, format, arguments);
@@ -38,7 +42,7 @@ inline report_handler set_report_handler(report_handler handler) noexcept {
 namespace detail {
 /// A programmer's error after which going on would corrupt memory: says what it was and aborts, in every build.
 [[noreturn, gnu::format(printf, 1, 2)]] ROTA_COLD inline void trap(const char* format, ...) noexcept {
-  char line[1024];
+  char line[longest_report];
   std::va_list arguments;
   va_start(arguments, format);
   std::vsnprintf(line, sizeof line, format, arguments);

@@ -39,7 +39,7 @@ class description {
   }
 
  private:
-  char text_[1024] = "";
+  char text_[longest_report - 512] = "";
   std::size_t size_ = 0;
 };
 
