@@ -23,6 +23,7 @@ enum class errc {
   name_not_numeric,  ///< a host name where an address was needed
   task_cancelled,    ///< the task that was joined ended as cancelled
   loop_stopped,      ///< stop() ended the run before its task had ended
+  broken_promise,    ///< a promise, or every copy of a callback, was destroyed without having been used
 };
 
 namespace detail {
@@ -39,6 +40,7 @@ class error_category_type final : public std::error_category {
       case errc::name_not_numeric: return "the host is not a numeric address";
       case errc::task_cancelled: return "the joined task was cancelled";
       case errc::loop_stopped: return "the event loop was stopped before the task had ended";
+      case errc::broken_promise: return "the promise or callback was destroyed without having been used";
     }
     return "unknown error";
   }

@@ -1,0 +1,369 @@
+// from_callback: a function that calls back once, as something to await.
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <exception>
+#include <source_location>
+#include <system_error>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include <rota/adapt/callback_slot.hpp>
+#include <rota/base/error.hpp>
+#include <rota/coro/cancellation.hpp>
+#include <rota/coro/describe.hpp>
+#include <rota/detail/result_storage.hpp>
+#include <rota/loop/event_loop.hpp>
+#include <rota/scope/cancel_scope.hpp>
+
+namespace rota {
+
+template <class... Ts>
+class callback;
+
+namespace detail {
+
+// What a callback of these types brings: nothing, one value, or a tuple.
+template <class... Ts>
+struct called_with {
+  using type = std::tuple<Ts...>;
+};
+template <>
+struct called_with<> {
+  using type = void;
+};
+template <class T>
+struct called_with<T> {
+  using type = T;
+};
+template <class... Ts>
+using called_with_t = typename called_with<Ts...>::type;
+
+template <class V, class... Args>
+concept delivers = (std::is_void_v<V> && sizeof...(Args) == 0) || std::constructible_from<V, Args...>;
+
+// Tells callbacks of different types apart.
+template <class V>
+inline constexpr char callback_type = 0;
+
+/// Resumes `frame` on `home`, from any thread; directly when that is this thread's loop.
+inline void resume_on(executor& home, posted& work, void* frame) noexcept {
+  if (static_cast<executor*>(event_loop::current()) == &home)
+    make_ready(frame);
+  else
+    home.post(work);
+}
+
+// The part of the await that does not depend on types: who waits, and how it ends.
+struct callback_wait : custom_wait, posted {
+  task_state* task = nullptr;
+  callback_slot* slot = nullptr;  // null: not begun, or ended
+  std::uint64_t generation = 0;
+  bool withdrawn = false;     // cancelled before anybody fired
+  bool asked_to_end = false;  // cancelled, and the hook was called
+
+  callback_wait() noexcept {
+    cancel = &cancelled_while_waiting;
+    posted::run = [](posted& self) noexcept { make_ready(static_cast<callback_wait&>(self).frame); };
+  }
+  callback_wait(const callback_wait&) = delete;
+  callback_wait& operator=(const callback_wait&) = delete;
+  ~callback_wait() {
+    if (slot) trap("the frame of a task that waits for a callback was destroyed; it must be joined or cancelled");
+  }
+
+  /// False: the task is cancelled, nothing must begin.
+  bool begin(task_state& waiter, void* its_frame, line_mark where, const void* type) {
+    task = &waiter;
+    frame = its_frame;
+    if (waiter.is_cancelled()) [[unlikely]] {
+      withdrawn = true;
+      return false;
+    }
+    callback_slot& taken = callback_slots::acquire();
+    generation = taken.begin(this, type, where);
+    slot = &taken;
+    return true;
+  }
+  /// After the user's function has returned. False: go on at once.
+  bool suspend() noexcept {
+    if ((slot->word.load(std::memory_order_acquire) & callback_slot::ready) != 0) return false;
+    if (task->is_cancelled()) [[unlikely]] {  // by that function
+      ask_to_end();
+      if (withdrawn) return false;
+    }
+    task->waits_for(static_cast<custom_wait*>(this), wait_kind::custom);
+    const std::uint64_t before = slot->word.fetch_or(callback_slot::suspended, std::memory_order_acq_rel);
+    if ((before & callback_slot::ready) == 0) return true;
+    task->wait = 0;
+    return false;
+  }
+  /// The user's function threw: that is what the await throws, whatever was called.
+  void give_up() noexcept {
+    if (!withdraw()) {
+      slot->wait_until_ready();
+      end();
+    }
+  }
+  void end() noexcept {
+    slot->end();
+    callback_slots::release(*std::exchange(slot, nullptr));
+  }
+
+  bool withdraw() noexcept {
+    if (!slot->withdraw()) return false;
+    callback_slots::release(*std::exchange(slot, nullptr));
+    return true;
+  }
+  // The await without a hook.
+  void ask_to_end() noexcept {
+    if (hook)
+      hook(*this);
+    else
+      withdrawn = withdraw();
+  }
+  static void cancelled_while_waiting(custom_wait& self) noexcept {
+    auto& wait = static_cast<callback_wait&>(self);
+    wait.ask_to_end();
+    if (wait.withdrawn) make_ready(wait.frame);
+  }
+
+  /// The value is there. The last thing that a caller does with the await.
+  void publish() noexcept {
+    executor& home = *task->exec;
+    void* const waiter = frame;
+    if (slot->publish()) resume_on(home, *this, waiter);
+  }
+
+  void (*hook)(callback_wait&) noexcept = nullptr;
+};
+
+template <class V>
+struct callback_state : callback_wait {
+  result_storage<V> result;
+
+  void broken() noexcept {
+    result.set_code(make_error_code(errc::broken_promise));
+    publish();
+  }
+  static callback_state* claim(callback_slot* slot, std::uint64_t generation) noexcept {
+    if (!slot) return nullptr;
+    return static_cast<callback_state*>(static_cast<callback_wait*>(slot->claim(generation, &callback_type<V>)));
+  }
+  template <class... Args>
+  static bool deliver(callback_slot* slot, std::uint64_t generation, Args&&... args) noexcept {
+    callback_state* const state = claim(slot, generation);
+    if (!state) return false;
+    try {
+      state->result.emplace(static_cast<Args&&>(args)...);
+    } catch (...) {
+      state->result.set_exception(std::current_exception());
+    }
+    state->publish();
+    return true;
+  }
+
+  V finish() {
+    if (withdrawn) throw_cancelled(*task);
+    end();
+    // "Cancelled" means that it did not happen: the library said so, or dropped the callback when it was asked to end.
+    if (asked_to_end && result.has_code() &&
+        (result.code() == std::errc::operation_canceled || result.code() == errc::broken_promise))
+      throw_cancelled(*task);
+    return result.take();
+  }
+};
+
+struct callback_access;
+
+}  // namespace detail
+
+/// What from_callback<Ts...> hands to the function that it calls: call it once, with the value. A copy keeps the await
+/// waiting; when all copies are gone and none was called, the await throws errc::broken_promise. Any thread, one copy
+/// by one thread at a time; no signal handlers. Never throws. What comes too late, after a cancel or a first call,
+/// is ignored; a second call is also reported, once, with the line of the await.
+template <class... Ts>
+class callback {
+  using value = detail::called_with_t<Ts...>;
+  using state = detail::callback_state<value>;
+
+ public:
+  /// Empty: calling it does nothing.
+  callback() noexcept = default;
+  callback(const callback& other) noexcept : slot_(other.slot_), generation_(other.generation_) {
+    if (slot_) slot_->add(generation_);
+  }
+  callback(callback&& other) noexcept : slot_(std::exchange(other.slot_, nullptr)), generation_(other.generation_) {}
+  callback& operator=(callback other) noexcept {
+    std::swap(slot_, other.slot_);
+    std::swap(generation_, other.generation_);
+    return *this;
+  }
+  ~callback() {
+    if (!slot_) return;
+    if (void* last = slot_->remove(generation_)) [[unlikely]]
+      static_cast<state*>(static_cast<detail::callback_wait*>(last))->broken();
+  }
+
+  /// Gives the value to the await. True when it was taken; otherwise the arguments were not touched. A constructor of
+  /// the value that throws makes its exception the outcome.
+  template <class... Args>
+    requires detail::delivers<value, Args...>
+  bool operator()(Args&&... args) const noexcept {
+    return state::deliver(slot_, generation_, static_cast<Args&&>(args)...);
+  }
+  /// The await throws std::system_error with this code. After the cancel hook was called,
+  /// std::errc::operation_canceled becomes rota::cancelled.
+  bool error(std::error_code code) const noexcept {
+    state* const s = state::claim(slot_, generation_);
+    if (!s) return false;
+    s->result.set_code(code);
+    s->publish();
+    return true;
+  }
+  /// The await throws this exception, which must not be null.
+  bool error(std::exception_ptr exception) const noexcept {
+    state* const s = state::claim(slot_, generation_);
+    if (!s) return false;
+    if (exception)
+      s->result.set_exception(std::move(exception));
+    else
+      s->result.set_code(std::make_error_code(std::errc::invalid_argument));
+    s->publish();
+    return true;
+  }
+
+  /// Whether a call would still be taken; another thread may change that at once.
+  bool expected() const noexcept {
+    using slot = detail::callback_slot;
+    if (!slot_) return false;
+    const std::uint64_t w = slot_->word.load(std::memory_order_relaxed);
+    return slot::is_same(w, generation_) && (w & slot::claimed) == 0;
+  }
+
+  // ---- for C: a function pointer and a void*
+
+  /// Stands for this callback where only a void* fits. It is not the address of anything, needs no freeing, and may be
+  /// used at any time: once it is too late it does nothing. The await cannot notice when C code forgets it, so it
+  /// waits until it is called or cancelled.
+  void* to_user_data() const noexcept {
+    if (!slot_) return nullptr;
+    slot_->add(generation_);
+    return detail::user_data::pack(*slot_, generation_);
+  }
+  /// The callback that `data` stands for.
+  static callback from_user_data(void* data) noexcept {
+    const detail::user_data u(data);
+    if (u.slot) u.slot->add(u.generation);
+    return callback(u.slot, u.generation);
+  }
+  /// C functions that call the callback; the user data comes first, or last.
+  static void user_data_first(void* data, Ts... values) noexcept { call(data, static_cast<Ts&&>(values)...); }
+  static void user_data_last(Ts... values, void* data) noexcept { call(data, static_cast<Ts&&>(values)...); }
+
+ private:
+  friend detail::callback_access;
+
+  callback(detail::callback_slot* slot, std::uint64_t generation) noexcept : slot_(slot), generation_(generation) {}
+  static void call(void* data, Ts&&... values) noexcept {
+    const detail::user_data u(data);
+    state::deliver(u.slot, u.generation, static_cast<Ts&&>(values)...);
+  }
+
+  detail::callback_slot* slot_ = nullptr;
+  std::uint64_t generation_ = 0;
+};
+
+/// The same as callback<>.
+template <>
+class callback<void> : public callback<> {
+ public:
+  callback() noexcept = default;
+  callback(callback<> other) noexcept : callback<>(std::move(other)) {}
+};
+
+namespace detail {
+
+struct callback_access {
+  template <class... Ts>
+  static callback<Ts...> make(const callback_wait& wait) noexcept {
+    if constexpr (std::is_same_v<callback<Ts...>, callback<void>>)
+      return callback<>(wait.slot, wait.generation);
+    else
+      return callback<Ts...>(wait.slot, wait.generation);
+  }
+};
+
+struct no_hook {};
+
+template <class Initiate, class Hook, class... Ts>
+class [[nodiscard]] callback_awaiter : callback_state<called_with_t<Ts...>> {
+ public:
+  callback_awaiter(Initiate&& initiate, Hook&& at_cancel)
+      : initiate_(static_cast<Initiate&&>(initiate)), hook_(static_cast<Hook&&>(at_cancel)) {
+    if constexpr (!std::is_same_v<Hook, no_hook>) this->hook = &run_hook;
+  }
+
+  /// Makes a cancel call `f()`, on the task's thread, instead of ending the await: it asks the library to stop, which may
+  /// call back from within. The await ends when the callback is called (a value is delivered all the same) or dropped.
+  template <class F>
+  auto on_cancel(F&& f) && {
+    static_assert(std::is_same_v<Hook, no_hook>, "there is a cancel hook already");
+    ROTA_REFUSE_OWNING_CLOSURE(F);
+    return callback_awaiter<Initiate, F, Ts...>(static_cast<Initiate&&>(initiate_), static_cast<F&&>(f));
+  }
+
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
+    return start(suspend_at(handle, where), handle.address(), where);
+  }
+  called_with_t<Ts...> await_resume() { return this->finish(); }
+
+ private:
+  ROTA_NOINLINE bool start(task_state& waiter, void* its_frame, line_mark where) {
+    if (!this->begin(waiter, its_frame, where, &callback_type<called_with_t<Ts...>>)) return false;
+    try {
+      static_cast<Initiate&&>(initiate_)(callback_access::make<Ts...>(*this));
+    } catch (...) {
+      this->give_up();
+      throw;
+    }
+    return this->suspend();
+  }
+  static void run_hook(callback_wait& wait) noexcept {
+    auto& self = static_cast<callback_awaiter&>(wait);
+    const bool is_called = (wait.slot->word.load(std::memory_order_relaxed) & callback_slot::claimed) != 0;
+    if (is_called || std::exchange(wait.asked_to_end, true)) return;
+    const std::source_location at = source_line(wait.slot->where.load(std::memory_order_relaxed));
+    try {
+      static_cast<Hook&&>(self.hook_)();
+    } catch (...) {
+      report("the cancel hook of the from_callback awaited at %s:%u threw: %s", at.file_name(),
+             static_cast<unsigned>(at.line()), describe(std::current_exception()).c_str());
+    }
+  }
+
+  Initiate initiate_;  // a reference when an lvalue was given
+  [[no_unique_address]] Hook hook_;
+};
+
+}  // namespace detail
+
+/// `T v = co_await from_callback<T>([&](callback<T> done) { lib_start(..., done); });` calls the function at once and
+/// waits until `done` is called, on whatever thread, perhaps before the function returns. No Ts, or void: no value;
+/// several: std::tuple<Ts...>. What the function throws comes out of the await. The task goes on on its own executor
+/// (an event loop, or sync_wait).
+///
+/// A cancel ends the await at once, and a call that comes later is ignored: right only if the library then no longer
+/// writes to memory of this task. Otherwise give it a hook: `from_callback<T>(f).on_cancel([&] { lib_abort(...); })`.
+template <class... Ts, class Initiate>
+  requires std::invocable<Initiate, callback<Ts...>>
+auto from_callback(Initiate&& initiate) {
+  ROTA_REFUSE_OWNING_CLOSURE(Initiate);
+  return detail::callback_awaiter<Initiate, detail::no_hook, Ts...>(static_cast<Initiate&&>(initiate), {});
+}
+
+}  // namespace rota
