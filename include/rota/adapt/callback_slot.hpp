@@ -14,6 +14,8 @@
 //   begin       owner, plain store (generation, count 1): release, so that who claims sees what the owner wrote before
 //   claim       CAS + claimed (acquire). Fails for a stale generation (late), and when claimed (second).
 //   publish     fetch_or ready (acq_rel): release for the value; acquire pairs with the owner's `suspended`
+//   claim_here  the same two by one plain store, on the owner's thread, by the only callback that there is: nobody else
+//               may change the word then (the owner ends on that thread, and nobody may copy a callback that is being called)
 //   suspend     owner, fetch_or suspended (acq_rel): acquire for a value that is there already
 //   withdraw    owner, CAS to the next generation, only while not claimed: from then on every call is late
 //   end         owner, after `ready`: plain store of the next generation. Others change the word only by CAS of a value
@@ -49,9 +51,10 @@ struct alignas(64) callback_slot {
   static constexpr std::uint64_t generation_mask = ~(next_generation - 1);
 
   atomic<std::uint64_t> word{next_generation | reported};
-  void* target = nullptr;            // whose slot it is; like `type` for who has claimed or pinned only
-  const void* type = nullptr;        // tells apart callbacks of different types
-  atomic<line_mark> where{nullptr};  // the await, for reports
+  void* target = nullptr;             // whose slot it is; like `type` for who has claimed or pinned only
+  const void* type = nullptr;         // tells apart callbacks of different types
+  atomic<const void*> home{nullptr};  // the owner's executor
+  atomic<line_mark> where{nullptr};   // the await, for reports
   std::uint32_t index = 0;
   callback_slot* next = nullptr;  // in a list of free slots
 
@@ -61,9 +64,10 @@ struct alignas(64) callback_slot {
 
   // ---- the owner, on its executor's thread
 
-  std::uint64_t begin(void* owner, const void* its_type, line_mark at) noexcept {
+  std::uint64_t begin(void* owner, const void* its_home, const void* its_type, line_mark at) noexcept {
     target = owner;
     type = its_type;
+    home.store(its_home, std::memory_order_relaxed);
     where.store(at, std::memory_order_relaxed);
     const std::uint64_t generation = word.load(std::memory_order_relaxed) & generation_mask;
     word.store(generation | one, std::memory_order_release);
@@ -99,6 +103,16 @@ struct alignas(64) callback_slot {
     } while (!word.compare_exchange_weak(w, w | claimed, std::memory_order_acquire, std::memory_order_relaxed));
     if (type != its_type) [[unlikely]]
       trap("the user data of a C callback was given to a rota::callback of another type");
+    return target;
+  }
+  /// Claims and publishes at once where that needs no other thread's consent; `here` is this thread's executor. The
+  /// owner must then get its value, and be resumed if `was_suspended`. Null: claim() must decide.
+  void* claim_here(std::uint64_t generation, const void* here, bool& was_suspended) noexcept {
+    const std::uint64_t w = word.load(std::memory_order_relaxed);
+    // Of this generation and this thread: then the owner is still there, and will be.
+    if (((w ^ generation) & ~suspended) != one || home.load(std::memory_order_relaxed) != here) return nullptr;
+    was_suspended = (w & suspended) != 0;
+    word.store(w | claimed | ready, std::memory_order_relaxed);
     return target;
   }
   /// True: the owner must be resumed. Otherwise the slot is not to be touched again.
@@ -214,7 +228,8 @@ inline constinit callback_slot_store all_callback_slots{};
 /// This thread's free slots, used in turn, so that a slot rests before it is used again.
 class callback_slots {
  public:
-  ROTA_NOINLINE static callback_slot& acquire() {
+  // Not for a coroutine's own code: see detail::this_thread.
+  static callback_slot& acquire() {
     callback_slots& mine = of_this_thread();
     if (!mine.first_) [[unlikely]]
       mine.refill();

@@ -60,9 +60,8 @@ inline void resume_on(executor& home, posted& work, void* frame) noexcept {
 struct callback_wait : custom_wait, posted {
   task_state* task = nullptr;
   callback_slot* slot = nullptr;  // null: not begun, or ended
-  std::uint64_t generation = 0;
-  bool withdrawn = false;     // cancelled before anybody fired
-  bool asked_to_end = false;  // cancelled, and the hook was called
+  bool withdrawn = false;         // cancelled before anybody fired
+  bool asked_to_end = false;      // cancelled, and the hook was called
 
   callback_wait() noexcept {
     cancel = &cancelled_while_waiting;
@@ -74,18 +73,17 @@ struct callback_wait : custom_wait, posted {
     if (slot) trap("the frame of a task that waits for a callback was destroyed; it must be joined or cancelled");
   }
 
-  /// False: the task is cancelled, nothing must begin.
-  bool begin(task_state& waiter, void* its_frame, line_mark where, const void* type) {
+  /// Gives the slot's generation. Nothing begins, and `withdrawn` is set, when the task is cancelled.
+  std::uint64_t begin(task_state& waiter, void* its_frame, line_mark where, const void* type) {
     task = &waiter;
     frame = its_frame;
     if (waiter.is_cancelled()) [[unlikely]] {
       withdrawn = true;
-      return false;
+      return 0;
     }
     callback_slot& taken = callback_slots::acquire();
-    generation = taken.begin(this, type, where);
     slot = &taken;
-    return true;
+    return taken.begin(this, waiter.exec, type, where);
   }
   /// After the user's function has returned. False: go on at once.
   bool suspend() noexcept {
@@ -148,21 +146,26 @@ struct callback_state : callback_wait {
     result.set_code(make_error_code(errc::broken_promise));
     publish();
   }
-  static callback_state* claim(callback_slot* slot, std::uint64_t generation) noexcept {
-    if (!slot) return nullptr;
-    return static_cast<callback_state*>(static_cast<callback_wait*>(slot->claim(generation, &callback_type<V>)));
-  }
-  template <class... Args>
-  static bool deliver(callback_slot* slot, std::uint64_t generation, Args&&... args) noexcept {
-    callback_state* const state = claim(slot, generation);
-    if (!state) return false;
-    try {
-      state->result.emplace(static_cast<Args&&>(args)...);
-    } catch (...) {
-      state->result.set_exception(std::current_exception());
+  /// Calls fill(result), if this is the first call that comes in time.
+  template <class Fill>
+  static bool deliver(callback_slot* slot, std::uint64_t generation, Fill fill) noexcept {
+    if (!slot) return false;
+    bool was_suspended = false;
+    const executor* const here = event_loop::current();
+    if (void* const mine = here ? slot->claim_here(generation, here, was_suspended) : nullptr) [[likely]] {
+      callback_state& state = *of(mine);
+      fill(state.result);
+      if (was_suspended) make_ready(state.frame);
+      return true;
     }
-    state->publish();
+    void* const claimed = slot->claim(generation, &callback_type<V>);
+    if (!claimed) return false;
+    fill(of(claimed)->result);
+    of(claimed)->publish();
     return true;
+  }
+  static callback_state* of(void* target) noexcept {
+    return static_cast<callback_state*>(static_cast<callback_wait*>(target));
   }
 
   V finish() {
@@ -204,7 +207,7 @@ class callback {
   ~callback() {
     if (!slot_) return;
     if (void* last = slot_->remove(generation_)) [[unlikely]]
-      static_cast<state*>(static_cast<detail::callback_wait*>(last))->broken();
+      state::of(last)->broken();
   }
 
   /// Gives the value to the await. True when it was taken; otherwise the arguments were not touched. A constructor of
@@ -212,27 +215,18 @@ class callback {
   template <class... Args>
     requires detail::delivers<value, Args...>
   bool operator()(Args&&... args) const noexcept {
-    return state::deliver(slot_, generation_, static_cast<Args&&>(args)...);
+    return give(slot_, generation_, static_cast<Args&&>(args)...);
   }
   /// The await throws std::system_error with this code. After the cancel hook was called,
   /// std::errc::operation_canceled becomes rota::cancelled.
   bool error(std::error_code code) const noexcept {
-    state* const s = state::claim(slot_, generation_);
-    if (!s) return false;
-    s->result.set_code(code);
-    s->publish();
-    return true;
+    return state::deliver(slot_, generation_, [code](detail::result_storage<value>& result) { result.set_code(code); });
   }
   /// The await throws this exception, which must not be null.
-  bool error(std::exception_ptr exception) const noexcept {
-    state* const s = state::claim(slot_, generation_);
-    if (!s) return false;
-    if (exception)
-      s->result.set_exception(std::move(exception));
-    else
-      s->result.set_code(std::make_error_code(std::errc::invalid_argument));
-    s->publish();
-    return true;
+  bool error(const std::exception_ptr& exception) const noexcept {
+    if (!exception) return error(std::make_error_code(std::errc::invalid_argument));
+    return state::deliver(slot_, generation_,
+                          [&](detail::result_storage<value>& result) { result.set_exception(exception); });
   }
 
   /// Whether a call would still be taken; another thread may change that at once.
@@ -269,7 +263,21 @@ class callback {
   callback(detail::callback_slot* slot, std::uint64_t generation) noexcept : slot_(slot), generation_(generation) {}
   static void call(void* data, Ts&&... values) noexcept {
     const detail::user_data u(data);
-    state::deliver(u.slot, u.generation, static_cast<Ts&&>(values)...);
+    give(u.slot, u.generation, static_cast<Ts&&>(values)...);
+  }
+  template <class... Args>
+  static bool give(detail::callback_slot* slot, std::uint64_t generation, Args&&... args) noexcept {
+    return state::deliver(slot, generation, [&](detail::result_storage<value>& result) {
+      if constexpr (noexcept(result.emplace(static_cast<Args&&>(args)...))) {
+        result.emplace(static_cast<Args&&>(args)...);
+      } else {
+        try {
+          result.emplace(static_cast<Args&&>(args)...);
+        } catch (...) {
+          result.set_exception(std::current_exception());
+        }
+      }
+    });
   }
 
   detail::callback_slot* slot_ = nullptr;
@@ -288,11 +296,11 @@ namespace detail {
 
 struct callback_access {
   template <class... Ts>
-  static callback<Ts...> make(const callback_wait& wait) noexcept {
+  static callback<Ts...> make(const callback_wait& wait, std::uint64_t generation) noexcept {
     if constexpr (std::is_same_v<callback<Ts...>, callback<void>>)
-      return callback<>(wait.slot, wait.generation);
+      return callback<>(wait.slot, generation);
     else
-      return callback<Ts...>(wait.slot, wait.generation);
+      return callback<Ts...>(wait.slot, generation);
   }
 };
 
@@ -324,9 +332,10 @@ class [[nodiscard]] callback_awaiter : callback_state<called_with_t<Ts...>> {
 
  private:
   ROTA_NOINLINE bool start(task_state& waiter, void* its_frame, line_mark where) {
-    if (!this->begin(waiter, its_frame, where, &callback_type<called_with_t<Ts...>>)) return false;
+    const std::uint64_t generation = this->begin(waiter, its_frame, where, &callback_type<called_with_t<Ts...>>);
+    if (this->withdrawn) return false;
     try {
-      static_cast<Initiate&&>(initiate_)(callback_access::make<Ts...>(*this));
+      static_cast<Initiate&&>(initiate_)(callback_access::make<Ts...>(*this, generation));
     } catch (...) {
       this->give_up();
       throw;
