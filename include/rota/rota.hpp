@@ -17,6 +17,7 @@
 #include <rota/io/fd_stream.hpp>
 #include <rota/loop/as_result.hpp>
 #include <rota/loop/event_loop.hpp>
+#include <rota/loop/future.hpp>
 #include <rota/loop/run.hpp>
 #include <rota/loop/sleep.hpp>
 #include <rota/loop/spawn.hpp>

@@ -18,6 +18,7 @@ class usage_error : public std::exception {
     wrong_loop,            ///< an object of one loop was used by a task of another
     forked,                ///< a child process used the loop of its parent
     blocking_in_loop,      ///< a blocking wait on a thread that runs an event loop
+    already_set,           ///< a promise is set once, its future taken once
     invalid_argument,      ///< an argument out of its documented range
   };
 

@@ -248,6 +248,9 @@ struct loop_access {
   static timer_queue& timers(event_loop& loop) noexcept { return loop.timers_; }
   static task_owner& root(event_loop& loop) noexcept { return loop.root_; }
   static nanoseconds now(event_loop& loop) noexcept { return loop.reactor_->now(); }
+  static bool is_own_thread(const event_loop& loop) noexcept {
+    return pthread_equal(pthread_self(), loop.made_on_) != 0;
+  }
   /// Debug builds: ends the program when the owner of a descriptor goes on another thread. A forked child may let its
   /// copies go on any.
   static void check_thread([[maybe_unused]] event_loop& loop, [[maybe_unused]] int fd) noexcept {
