@@ -1,6 +1,7 @@
 // Everything that rota offers, except ext/ and testing/.
 #pragma once
 
+#include <rota/adapt/callback_stream.hpp>
 #include <rota/adapt/from_callback.hpp>
 #include <rota/base/cancelled.hpp>
 #include <rota/base/clock.hpp>

@@ -21,6 +21,9 @@
 //   end         owner, after `ready`: plain store of the next generation. Others change the word only by CAS of a value
 //               with their own generation, so a plain store loses at most what concerns nobody any more.
 //
+//   pin, unpin  of a stream, which many may push to at once: CAS count + 1 (acquire), fetch_sub (release)
+//   end_pinned  owner, fetch_or claimed: no more pins; then waits (acquire) until count is its own 1
+//
 // A slot is free while count is 0 and claimed is not set.
 #pragma once
 
@@ -90,6 +93,14 @@ struct alignas(64) callback_slot {
     while ((word.load(std::memory_order_acquire) & ready) == 0) ::sched_yield();
   }
 
+  /// Returns when nobody has pinned the slot any more, and nobody will.
+  void end_pinned() noexcept {
+    word.fetch_or(claimed, std::memory_order_relaxed);
+    while ((word.load(std::memory_order_acquire) & count_mask) != one) ::sched_yield();
+    const std::uint64_t w = word.load(std::memory_order_relaxed);
+    word.store(((w & generation_mask) + next_generation) | reported, std::memory_order_release);
+  }
+
   // ---- any thread
 
   /// The owner, which then waits for publish(); null for a late call and for a second one, which is reported.
@@ -102,7 +113,7 @@ struct alignas(64) callback_slot {
       }
     } while (!word.compare_exchange_weak(w, w | claimed, std::memory_order_acquire, std::memory_order_relaxed));
     if (type != its_type) [[unlikely]]
-      trap("the user data of a C callback was given to a rota::callback of another type");
+      trap_wrong_type();
     return target;
   }
   /// Claims and publishes at once where that needs no other thread's consent; `here` is this thread's executor. The
@@ -139,7 +150,22 @@ struct alignas(64) callback_slot {
     }
   }
 
+  /// The owner, which then stays until unpin(); null when it has gone.
+  void* pin(std::uint64_t generation, const void* its_type) noexcept {
+    std::uint64_t w = word.load(std::memory_order_relaxed);
+    do {
+      if (!is_same(w, generation) || (w & claimed) != 0) return nullptr;
+    } while (!word.compare_exchange_weak(w, w + one, std::memory_order_acquire, std::memory_order_relaxed));
+    if (type != its_type) [[unlikely]]
+      trap_wrong_type();
+    return target;
+  }
+  void unpin() noexcept { word.fetch_sub(one, std::memory_order_release); }
+
  private:
+  [[noreturn]] ROTA_COLD static void trap_wrong_type() noexcept {
+    trap("the user data of a C callback was given to a rota::callback or callback_stream of another type");
+  }
   // Still there, or its slot not yet taken by another await: then the line is known.
   ROTA_COLD void report_second(std::uint64_t w, std::uint64_t generation) noexcept {
     const auto is_known = [&] {
