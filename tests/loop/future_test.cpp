@@ -53,7 +53,7 @@ TEST_CASE("a future gives what its promise was set to, before or after the await
     promise<std::string> before;
     future<std::string> f = before.get_future();
     REQUIRE_FALSE(f.ready());
-    before.set_value(3, 'x');
+    before.set_value(3u, 'x');
     REQUIRE(f.ready());
     REQUIRE(before.is_set());
     const std::string text = co_await f;
