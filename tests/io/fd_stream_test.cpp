@@ -15,21 +15,17 @@ using rota::unique_fd;
 
 namespace {
 
-rota::task<std::string> read_text(fd_stream& from, std::size_t most = 4096) {
-  std::string text(most, '\0');
-  const std::size_t n = co_await from.read_some(std::as_writable_bytes(std::span(text)));
-  text.resize(n);
-  co_return text;
-}
-
-rota::task<std::string> read_to_end(fd_stream& from) {
-  std::string all;
-  for (;;) {
-    const std::string part = co_await read_text(from, 10'000);
-    if (part.empty()) break;
-    all += part;
-  }
-  co_return all;
+/// A task that reads, when it waits for something to come.
+rota::task<rota::join_handle<std::string>> waiting_reader(fd_stream& from) {
+  auto reader = rota::spawn(
+      [](fd_stream& stream) -> rota::task<std::string> {
+        std::string text = co_await read_text(stream);
+        co_return text;
+      },
+      std::ref(from));
+  co_await settle_tasks();
+  CHECK_FALSE(reader.done());
+  co_return reader;
 }
 
 unique_fd temporary_file() {
@@ -50,14 +46,7 @@ TEST_CASE("bytes go through a pipe, and its end is seen") {
     descriptor_pair pipe = make_pipe();
     fd_stream from = fd_stream::adopt(std::move(pipe.first));
     fd_stream to = fd_stream::adopt(std::move(pipe.second));
-    auto reader = rota::spawn(
-        [](fd_stream& stream) -> rota::task<std::string> {
-          std::string text = co_await read_text(stream);
-          co_return text;
-        },
-        std::ref(from));
-    co_await settle_tasks();
-    CHECK_FALSE(reader.done());
+    auto reader = co_await waiting_reader(from);
     const std::size_t n = co_await to.write_some(as_bytes("through"));
     CHECK(n == 7);
     const std::string text = co_await reader;
@@ -101,14 +90,7 @@ TEST_CASE("a descriptor that somebody else made non-blocking is waited for") {
     fd_stream from = fd_stream::adopt(std::move(pipe.first));
     fd_stream to = fd_stream::adopt(std::move(pipe.second));
     for (int i = 0; i != 3; ++i) {
-      auto reader = rota::spawn(
-          [](fd_stream& stream) -> rota::task<std::string> {
-            std::string text = co_await read_text(stream);
-            co_return text;
-          },
-          std::ref(from));
-      co_await settle_tasks();
-      CHECK_FALSE(reader.done());
+      auto reader = co_await waiting_reader(from);
       co_await to.write_all(as_bytes("again"));
       const std::string text = co_await reader;
       CHECK(text == "again");
@@ -164,14 +146,7 @@ TEST_CASE("a socket, an eventfd and a terminal can be adopted") {
       co_return;
     }
     fd_stream terminal = fd_stream::adopt(unique_fd(::open(::ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC)));
-    auto reader = rota::spawn(
-        [](fd_stream& stream) -> rota::task<std::string> {
-          std::string text = co_await read_text(stream);
-          co_return text;
-        },
-        std::ref(terminal));
-    co_await settle_tasks();
-    CHECK_FALSE(reader.done());
+    auto reader = co_await waiting_reader(terminal);
     write_text(master, "typed\n");
     const std::string line = co_await reader;
     CHECK(line == "typed\n");

@@ -31,8 +31,12 @@ inline rota::task<stream_pair> connect_streams(const char* host = "127.0.0.1") {
   co_return stream_pair{std::move(client), std::move(server)};
 }
 
+template <rota::detail::opcode Read, rota::detail::opcode Write>
+using any_stream = rota::detail::stream_by<Read, Write>;
+
 /// The next bytes, at most `most`; empty at the end of the stream.
-inline rota::task<std::string> read_text(rota::tcp_stream& from, std::size_t most = 4096) {
+template <rota::detail::opcode Read, rota::detail::opcode Write>
+rota::task<std::string> read_text(any_stream<Read, Write>& from, std::size_t most = 4096) {
   std::string text(most, '\0');
   const std::size_t n = co_await from.read_some(std::as_writable_bytes(std::span(text)));
   text.resize(n);
@@ -40,7 +44,8 @@ inline rota::task<std::string> read_text(rota::tcp_stream& from, std::size_t mos
 }
 
 /// Everything up to the end of the stream.
-inline rota::task<std::string> read_to_end(rota::tcp_stream& from) {
+template <rota::detail::opcode Read, rota::detail::opcode Write>
+rota::task<std::string> read_to_end(any_stream<Read, Write>& from) {
   std::string all;
   std::string part(65536, '\0');
   for (;;) {
