@@ -20,9 +20,15 @@ class outcome {
   outcome(std::exception_ptr error) noexcept : state_(state::failed) {
     new (&error_) std::exception_ptr(std::move(error));
   }
-  outcome(const outcome& other) { assign(other); }
+  outcome(const outcome& other)
+    requires std::is_copy_constructible_v<stored>
+  {
+    assign(other);
+  }
   outcome(outcome&& other) noexcept(std::is_nothrow_move_constructible_v<stored>) { assign(std::move(other)); }
-  outcome& operator=(const outcome& other) {
+  outcome& operator=(const outcome& other)
+    requires std::is_copy_constructible_v<stored>
+  {
     if (this != &other) {
       clear();
       assign(other);
