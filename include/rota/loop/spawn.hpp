@@ -109,6 +109,9 @@ task_record<T>& prepare_task(executor& runs_on, Make make) {
 
 template <class F, class... Args>
 auto start_task(event_loop& loop, task_owner& owner, F&& f, Args&&... args) {
+  static_assert(!is_task<std::remove_cvref_t<F>>,
+                "spawn() takes a callable and its arguments, never a task: write spawn(f, args...), so that functor "
+                "and arguments live in the new task's frame");
   static_assert(
       std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>,
       "spawn(f, args...): f cannot be called with these arguments, which are stored and passed on as rvalues; "
@@ -142,9 +145,6 @@ auto start_task(event_loop& loop, task_owner& owner, F&& f, Args&&... args) {
 template <class F, class... Args>
 [[nodiscard("a dropped handle leaves the task running; cast to void to say that this is meant")]] auto spawn(
     F&& f, Args&&... args) {
-  static_assert(!detail::is_task<std::remove_cvref_t<F>>,
-                "spawn() takes a callable and its arguments, never a task: write spawn(f, args...), so that functor "
-                "and arguments live in the new task's frame");
   event_loop& loop = detail::loop_access::current();
   return detail::start_task(loop, detail::loop_access::root(loop), std::forward<F>(f), std::forward<Args>(args)...);
 }

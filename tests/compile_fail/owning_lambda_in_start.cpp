@@ -1,0 +1,9 @@
+// expect: this GCC destroys a lambda that owns something twice when it is written inside a co_await expression
+// only: GNU 12\.[0-2]
+#include <string>
+
+#include <rota/scope/task_group.hpp>
+
+rota::task<> work(rota::task_group& group, std::string name) {
+  co_await group.start([name](rota::task_status<>) -> rota::task<> { co_return; });
+}

@@ -1,0 +1,6 @@
+// expect: spawn() takes a callable and its arguments, never a task
+#include <rota/scope/task_group.hpp>
+
+rota::task<int> number();
+
+void start(rota::task_group& group) { group.spawn(number()); }
