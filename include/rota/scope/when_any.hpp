@@ -147,7 +147,7 @@ class [[nodiscard]] first_of_range : public first_awaiter_base<first_of_range<R>
       first->take();
       return first_result<void>(index);
     } else {
-      return first_result<stored>(index, first->take());
+      return first_result<stored>(index, stored(first->take()));
     }
   }
 };
