@@ -31,8 +31,9 @@ or_monostate<T> take_value(held_frame<T>& child) {
 template <class Derived, class Children>
 class all_awaiter_base : public together<Derived, failure_collector, Children> {
  protected:
+  // The tag: without it, this would take itself for a constructor that moves.
   template <class... Args>
-  explicit all_awaiter_base(Args&&... args)
+  explicit all_awaiter_base(std::in_place_t, Args&&... args)
       : together<Derived, failure_collector, Children>("when_all", static_cast<Args&&>(args)...) {}
 
   void finish() {
@@ -45,7 +46,8 @@ class all_awaiter_base : public together<Derived, failure_collector, Children> {
 template <class... As>
 class [[nodiscard]] all_of_pack : public all_awaiter_base<all_of_pack<As...>, pack_children<As...>> {
  public:
-  explicit all_of_pack(As&&... as) : all_awaiter_base<all_of_pack, pack_children<As...>>(static_cast<As&&>(as)...) {}
+  explicit all_of_pack(As&&... as)
+      : all_awaiter_base<all_of_pack, pack_children<As...>>(std::in_place, static_cast<As&&>(as)...) {}
 
   auto await_resume() {
     this->finish();
@@ -63,7 +65,8 @@ class [[nodiscard]] all_of_range : public all_awaiter_base<all_of_range<R>, rang
   using value = typename range_children<R>::value;
 
  public:
-  explicit all_of_range(R&& range) : all_awaiter_base<all_of_range, range_children<R>>(static_cast<R&&>(range)) {}
+  all_of_range(std::in_place_t tag, R&& range)
+      : all_awaiter_base<all_of_range, range_children<R>>(tag, static_cast<R&&>(range)) {}
 
   auto await_resume() {
     this->finish();
@@ -96,7 +99,7 @@ auto when_all(As&&... as) {
 template <class R>
   requires detail::range_of_awaitables<R>
 auto when_all(R&& range) {
-  return detail::all_of_range<R>(static_cast<R&&>(range));
+  return detail::all_of_range<R>(std::in_place, static_cast<R&&>(range));
 }
 
 }  // namespace rota
