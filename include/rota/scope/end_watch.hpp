@@ -123,12 +123,7 @@ class [[nodiscard]] end_watch::awaiter : custom_wait {
     if (watch_.reached(goal_)) return false;
     if (me.is_cancelled() && !be_cancelled()) return false;
     frame = its_frame;
-    cancel = [](custom_wait& self) noexcept {
-      auto& wait = static_cast<awaiter&>(self);
-      if (wait.be_cancelled()) return;
-      wait.watch_.waiter_ = nullptr;
-      make_ready(wait.frame);
-    };
+    cancel = &cancelled;
     watch_.goal_ = goal_;
     watch_.waiter_ = this;
     me.waits_for(static_cast<custom_wait*>(this), wait_kind::custom);
@@ -143,16 +138,33 @@ class [[nodiscard]] end_watch::awaiter : custom_wait {
         throw usage_error(usage_error::kind::wrong_loop, "a task of another event loop was awaited");
     }
   }
-  /// True: the wait goes on.
+  static void cancelled(custom_wait& self) noexcept {
+    auto& wait = static_cast<awaiter&>(self);
+    if (wait.be_cancelled()) return;
+    wait.watch_.waiter_ = nullptr;
+    make_ready(wait.frame);
+  }
+  /// True: the wait goes on. Not where one of the tasks waits for us: cancelling it has led back here, and one of us
+  /// must end first.
   bool be_cancelled() noexcept {
     withdrawn_ = true;
     if (on_cancel_ == on_cancel::withdraw) return false;
     goal_ = watch_.goal_ = goal::all;
-    for (std::size_t i = 0; i != watch_.size_; ++i)
-      if (!watch_.has_ended(i))
-        scope_tree::cancel(*watch_.hooks_[i].task, cancel_kind::requested, "gather was cancelled",
-                           me_->root().waits_at);
-    return true;
+    cancelling_ = true;
+    bool leads_back = false;
+    for (std::size_t i = 0; i != watch_.size_; ++i) {
+      if (watch_.has_ended(i)) continue;
+      task_state& task = *watch_.hooks_[i].task;
+      leads_back = leads_back || is_cancelling(task);
+      scope_tree::cancel(task, cancel_kind::requested, "gather was cancelled", me_->root().waits_at);
+    }
+    cancelling_ = false;
+    return !leads_back;
+  }
+  static bool is_cancelling(task_state& task) noexcept {
+    if (task.wait == 0 || task.waiting_kind() != wait_kind::custom) return false;
+    const auto* wait = static_cast<custom_wait*>(task.waiting_for());
+    return wait->cancel == &cancelled && static_cast<const awaiter*>(wait)->cancelling_;
   }
 
   end_watch& watch_;
@@ -160,6 +172,7 @@ class [[nodiscard]] end_watch::awaiter : custom_wait {
   goal goal_;
   on_cancel on_cancel_;
   bool withdrawn_ = false;
+  bool cancelling_ = false;  // while be_cancelled() runs
 };
 
 }  // namespace rota::detail

@@ -65,8 +65,8 @@ class [[nodiscard]] all_of_range : public all_awaiter_base<all_of_range<R>, rang
   using value = typename range_children<R>::value;
 
  public:
-  all_of_range(std::in_place_t tag, R&& range)
-      : all_awaiter_base<all_of_range, range_children<R>>(tag, static_cast<R&&>(range)) {}
+  explicit all_of_range(R&& range)
+      : all_awaiter_base<all_of_range, range_children<R>>(std::in_place, static_cast<R&&>(range)) {}
 
   auto await_resume() {
     this->finish();
@@ -99,7 +99,7 @@ auto when_all(As&&... as) {
 template <class R>
   requires detail::range_of_awaitables<R>
 auto when_all(R&& range) {
-  return detail::all_of_range<R>(std::in_place, static_cast<R&&>(range));
+  return detail::all_of_range<R>(static_cast<R&&>(range));
 }
 
 }  // namespace rota
