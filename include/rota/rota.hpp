@@ -17,9 +17,13 @@
 #include <rota/io/byte_stream.hpp>
 #include <rota/io/fd_stream.hpp>
 #include <rota/loop/as_result.hpp>
+#include <rota/loop/calls.hpp>
 #include <rota/loop/event_loop.hpp>
+#include <rota/loop/exception_context.hpp>
+#include <rota/loop/fd_watch.hpp>
 #include <rota/loop/future.hpp>
 #include <rota/loop/run.hpp>
+#include <rota/loop/signals.hpp>
 #include <rota/loop/sleep.hpp>
 #include <rota/loop/spawn.hpp>
 #include <rota/net/address.hpp>

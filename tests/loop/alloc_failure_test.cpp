@@ -1,12 +1,14 @@
 // Memory runs out at each allocation in turn: std::bad_alloc where it can be caught, nothing lost.
 // Frames come from operator new here, so that each of them can fail, too.
 #define ROTA_PLAIN_FRAMES 1
+#include <csignal>
 #include <cstdlib>
 #include <new>
 #include <optional>
 #include <string>
 
 #include "support/rota_test.hpp"
+#include "support/sockets.hpp"
 
 namespace {
 long allocations_left = -1;  // negative: no limit
@@ -134,6 +136,57 @@ TEST_CASE("a post that finds no memory throws and changes nothing") {
   loop.stop();
   loop.run();
   REQUIRE(ran == 1);
+}
+
+TEST_CASE("whichever allocation fails, a callback is refused, and nothing is left of it") {
+  if (rota_test::under_tsan) {
+    SKIP("ThreadSanitizer does not let a program replace operator new");
+  }
+  const rota_test::descriptor_balance no_descriptors;
+  int failures = 0;
+  for (long failing = 0, passed = 0; passed == 0; ++failing) {
+    REQUIRE(failing < 1000);
+    const rota_test::frame_balance nothing_left;
+    rota::event_loop loop;
+    int ran = 0;
+    int expected = 0;
+    int refused = 0;
+    const auto ask = [&](int calls, auto how) {
+      try {
+        how([&ran, c = counted()] { ++ran; });
+        expected += calls;
+      } catch (const std::bad_alloc&) {
+        ++refused;
+      }
+    };
+    const auto body = [&]() -> task<> {
+      rota::join_handle<int> handle = rota::spawn(leaf, counted(), 1);
+      co_await handle;
+      allocations_left = failing;
+      ask(1, [&](auto f) { loop.call_soon(std::move(f)); });
+      ask(1, [&](auto f) { loop.call_soon_threadsafe(std::move(f)); });
+      ask(1, [&](auto f) { loop.call_later(0ms, std::move(f)); });
+      ask(1, [&](auto f) { handle.on_done(std::move(f)); });
+      ask(0, [&](auto f) {
+        rota::prepared_call call(std::move(f));
+        loop.call_soon_threadsafe(call);  // goes before its turn
+      });
+      ask(0, [&](auto f) { loop.add_writer(1, std::move(f)); });
+      ask(0, [&](auto f) { loop.add_signal_handler(SIGUSR1, std::move(f)); });
+      passed = allocations_left >= 0;
+      allocations_left = -1;
+      loop.remove_writer(1);
+      loop.remove_signal_handler(SIGUSR1);
+      for (int i = 0; i != 3; ++i) co_await rota::sleep_for(0ms);
+    };
+    loop.run(body());
+    INFO("allocation " << failing << " failed");
+    REQUIRE(ran == expected);
+    REQUIRE(refused == (passed != 0 ? 0 : 1));
+    REQUIRE(counted::alive == 0);
+    failures += refused;
+  }
+  REQUIRE(failures >= 8);
 }
 
 TEST_CASE("an error is reported although there is no memory left") {

@@ -66,6 +66,21 @@ TEST_CASE("timers fire in the order of their deadlines, whatever the order of ar
   REQUIRE(queue.size() == 0);
 }
 
+TEST_CASE("every armed timer is visited once, and may be cancelled by that") {
+  timer_queue queue(1000);
+  timer t[6];
+  const nanoseconds deadlines[6] = {5000, 1001, 900, 1'000'000'000, 5000, never - 1};
+  for (int i = 0; i != 6; ++i) arm(queue, t[i], deadlines[i]);
+  int visited = 0;
+  queue.for_each([&](timer& visit) {
+    ++visited;
+    if (&visit != &t[1] && &visit != &t[4]) queue.cancel(visit);
+  });
+  REQUIRE(visited == 6);
+  REQUIRE(queue.size() == 2);
+  REQUIRE(expired_by(queue, 10'000) == std::vector<timer*>{&t[1], &t[4]});
+}
+
 TEST_CASE("nothing fires early") {
   timer_queue queue(0);
   timer t;

@@ -20,6 +20,7 @@ class usage_error : public std::exception {
     blocking_in_loop,      ///< a blocking wait on a thread that runs an event loop
     already_set,           ///< a promise is set once, its future taken once
     invalid_argument,      ///< an argument out of its documented range
+    loop_shut_down,        ///< something new was asked of an event loop that has been shut down
   };
 
   /// `what` must outlive the exception (a string literal).

@@ -22,6 +22,27 @@ struct posted {
   void (*run)(posted&) noexcept = nullptr;
 };
 
+/// Work in the order in which it came, linked by its own `next`.
+class posted_list {
+ public:
+  bool empty() const noexcept { return first_ == nullptr; }
+  void push(posted& work) noexcept {
+    work.next = nullptr;
+    (first_ ? last_->next : first_) = &work;
+    last_ = &work;
+  }
+  /// The oldest; null when the list is empty.
+  posted* pop() noexcept {
+    posted* work = first_;
+    if (work) first_ = work->next;
+    return work;
+  }
+
+ private:
+  posted* first_ = nullptr;
+  posted* last_ = nullptr;
+};
+
 // Set by loops and pools: a thread that others count on must not block.
 struct blocking_guard {
   static bool& forbidden() noexcept {
@@ -136,9 +157,10 @@ class executor {
     }
     *running_ = nullptr;
   }
-  // Entries of the ready queue are frames, or tasks with one of these bits set.
+  // Entries of the ready queue are frames, or tasks with one of the first two bits set, or a detail::posted with the third.
   static constexpr std::uintptr_t first_step_tag = 1;
   static constexpr std::uintptr_t ended_tag = 2;
+  static constexpr std::uintptr_t posted_tag = 4;
 
   virtual void destroy_ended(detail::task_state& task) noexcept = 0;
 

@@ -23,9 +23,7 @@ class waiting_thread final : public executor {
 
   void post(posted& work) noexcept override {
     const mutex_lock guard(mutex_);
-    work.next = nullptr;
-    (last_ ? last_->next : first_) = &work;
-    last_ = &work;
+    posted_work_.push(work);
     pthread_cond_signal(&posted_);
   }
   void cancel_wait(task_state& task) noexcept override {
@@ -51,17 +49,13 @@ class waiting_thread final : public executor {
  private:
   posted* wait_for_post() noexcept {
     const mutex_lock guard(mutex_);
-    while (!first_) pthread_cond_wait(&posted_, &mutex_);
-    posted* work = first_;
-    first_ = work->next;
-    if (!first_) last_ = nullptr;
-    return work;
+    while (posted_work_.empty()) pthread_cond_wait(&posted_, &mutex_);
+    return posted_work_.pop();
   }
 
   pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
   pthread_cond_t posted_ = PTHREAD_COND_INITIALIZER;
-  posted* first_ = nullptr;  // guarded by mutex_, like last_
-  posted* last_ = nullptr;
+  posted_list posted_work_;  // guarded by mutex_
   bool finished_ = false;
 };
 

@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -22,6 +23,8 @@
 #include <rota/coro/describe.hpp>
 #include <rota/coro/executor.hpp>
 #include <rota/coro/task.hpp>
+#include <rota/loop/callback_layer.hpp>
+#include <rota/loop/exception_context.hpp>
 #include <rota/loop/inbox.hpp>
 #include <rota/loop/task_owner.hpp>
 #include <rota/loop/task_record.hpp>
@@ -50,10 +53,10 @@ struct event_loop_statistics {
   std::size_t operations = 0;   ///< in the kernel, or waiting for readiness
   std::size_t descriptors = 0;  ///< owned by this loop's objects
   std::int64_t frames = 0;      ///< coroutine frames made on this thread and not freed, minus those it freed for others
-  std::uint64_t steps = 0;      ///< coroutines resumed
+  std::uint64_t steps = 0;      ///< coroutines resumed, callbacks called
   std::uint64_t iterations = 0;  ///< batches of the ready queue
   std::uint64_t polls = 0;       ///< system calls that wait or poll
-  std::uint64_t posts = 0;       ///< received from other threads
+  std::uint64_t posts = 0;       ///< received by post() and call_soon_threadsafe()
   std::uint64_t submitted = 0;   ///< operations
 
   /// Nothing is left that could ever run or complete.
@@ -63,12 +66,16 @@ struct event_loop_statistics {
 };
 
 namespace detail {
-struct loop_access;
 
-/// A timer of the loop: resumes a frame, or cancels a scope.
+/// A timer of the loop: resumes a frame, cancels a scope, or lets a callback run.
 struct loop_timer : timer {
-  std::uintptr_t target = 0;  // a frame; or an open_scope, with bit 0 set
+  static constexpr std::uintptr_t scope_tag = 1;
+  static constexpr std::uintptr_t posted_tag = 2;
+  std::uintptr_t target = 0;  // a frame; or an open_scope or a posted, with its tag
 };
+
+/// An operation whose `waiter` has this bit set does not resume a frame: the rest is the address of a posted, which runs.
+inline constexpr std::uintptr_t posted_waiter_tag = 1;
 
 // Waits until a descriptor that was given up has closed.
 struct closing_wait : custom_wait {
@@ -86,14 +93,14 @@ struct this_thread {
 }  // namespace detail
 
 /// A single-threaded executor with its own reactor. All members are for the thread that made it, except post(),
-/// stop() and backend(). One iteration:
+/// call_soon_threadsafe(), stop() and backend(). One iteration:
 ///
-///   1. poll     when nothing is ready, or after 64 steps that took 10 us or more: submit what was requested, wait
-///               for completions until the next timer (not at all when something is ready); completions, then due
-///               timers, then posts of other threads join the ready queue or run;
-///   2. run      exactly the tasks that were ready when the batch began, in order. What they make ready waits for
-///               the next iteration, so nothing starves (rule R6).
-class event_loop final : public executor {
+///   1. poll     when nothing is ready, when callbacks were called or asked for, or after 64 steps that took 10 us or
+///               more: submit what was requested, wait for completions until the next timer (not at all when something
+///               is ready); posts of other threads, then completions, then due timers join the ready queue;
+///   2. run      exactly the tasks and callbacks that were ready when the batch began, in order. What they make ready
+///               waits for the next iteration, so nothing starves (rule R6).
+class event_loop final : public executor, public callback_layer {
  public:
   using options = event_loop_options;
 
@@ -104,7 +111,10 @@ class event_loop final : public executor {
   explicit event_loop(detail::owned<detail::reactor> reactor, const options& wishes = options())
       : executor(true), options_(wishes), reactor_(std::move(reactor)), timers_(reactor_->now()) {
     stop_post_.loop = this;
-    stop_post_.run = &stop_request::perform;
+    stop_post_.run = wake_post_.run = &stop_request::perform;
+    arrivals_.loop = this;
+    arrivals_.run = &arrivals::perform;
+    ready_.reserve();  // for arrivals_
   }
   /// Cancels every task and runs until all have ended, or shutdown_deadline has passed; then names who did not
   /// stop, aborts in debug builds, and otherwise leaks those frames: the kernel may still write to them.
@@ -121,16 +131,24 @@ class event_loop final : public executor {
   /// Runs until stop() is called.
   void run() {
     check_thread();
-    run_while([this] { return !std::exchange(stopped_, false); });
+    bool once = true;
+    run_while([&] { return std::exchange(once, false) || !stopped_.exchange(false, std::memory_order_relaxed); });
   }
   /// Lets the current batch finish, then run() returns. Before run(): the next run() does one iteration.
   /// Any thread, and signal handlers.
   void stop() noexcept {
-    if (!stop_post_.queued.exchange(true, std::memory_order_acq_rel)) post(stop_post_);
+    // On its own thread at once: what the current batch makes ready waits for the next run. The post then only wakes it,
+    // if this is a signal handler.
+    const bool here = current() == this;
+    if (here) stopped_.store(true, std::memory_order_relaxed);
+    stop_request& request = here ? wake_post_ : stop_post_;
+    if (!request.queued.exchange(true, std::memory_order_acq_rel)) post(request);
   }
 
   /// Cancels every task, runs until all have ended or the deadline has passed; returns how many are left. What is
-  /// spawned meanwhile is cancelled at once. The destructor calls it. Throws usage_error inside the loop's own run.
+  /// spawned meanwhile is cancelled at once. What is ready then runs once more; every other callback, watch and signal
+  /// handler is dropped, and asking for a new one throws usage_error from now on. The destructor calls it. Throws
+  /// usage_error inside the loop's own run.
   std::size_t shutdown();
 
   /// Runs `work.run` on the loop's thread, in the next poll. Any thread, and signal handlers; never fails. The loop must
@@ -140,10 +158,9 @@ class event_loop final : public executor {
     reactor_->wake();
     inbox_.woken();
   }
-  /// Runs f() on the loop's thread. Any thread; the loop's life as above. Allocates. An exception of f ends run() and
-  /// comes out of it.
+  /// call_soon_threadsafe(f) without a handle (loop/calls.hpp).
   template <std::invocable F>
-  void post(F f);
+  void post(F f, std::source_location where = std::source_location::current());
 
   rota::backend backend() const noexcept { return reactor_->kind(); }
   time_point now() const noexcept { return detail::to_time_point(reactor_->now()); }
@@ -174,17 +191,18 @@ class event_loop final : public executor {
   friend detail::loop_access;
 
   static constexpr std::size_t steps_between_polls = 64;
+  static constexpr std::size_t must_poll = SIZE_MAX / 2;  // in place of the steps since the last poll
   static constexpr detail::nanoseconds time_between_polls = 10'000;
   static constexpr unsigned most_polls_skipped = 16;  // whatever the clock says
   static constexpr unsigned inline_completions = 64;
 
   struct stop_request : detail::posted {
-    event_loop* loop = nullptr;
     detail::atomic<bool> queued{false};
+    event_loop* loop = nullptr;  // null: nothing is to be done
     static void perform(detail::posted& self) noexcept {
       auto& request = static_cast<stop_request&>(self);
       request.queued.store(false, std::memory_order_release);
-      request.loop->stopped_ = true;
+      if (request.loop) request.loop->stopped_.store(true, std::memory_order_relaxed);
     }
   };
 
@@ -196,24 +214,55 @@ class event_loop final : public executor {
     }
   };
 
+  // What came from other threads in one poll: one entry of the ready queue, so that nothing is allocated for it.
+  struct arrivals : detail::posted {
+    event_loop* loop = nullptr;
+    detail::posted_list list;
+    static void perform(detail::posted& self) noexcept { run_list(static_cast<arrivals&>(self).list); }
+  };
+
+  // The task may have outlived its loop, in its handle: only a loop that runs here is certain to live.
   ROTA_COLD static void report_lost(detail::task_state& task, const std::exception_ptr& error) noexcept {
-    report("%s ended with an exception that nobody retrieved: %s", detail::describe(task).c_str(),
-           detail::describe(error).c_str());
+    detail::description text;
+    text.add("%s ended with an exception that nobody retrieved", detail::describe(task).c_str());
+    report_error(task.exec == current() ? current() : nullptr, error, text, &task);
   }
+  /// Tells the loop's exception handler; null: the default one.
+  static void report_error(event_loop* loop, const std::exception_ptr& error, const detail::description& text,
+                           detail::task_state* task = nullptr, std::source_location where = {}) noexcept;
 
   // An io_uring belongs to the thread that made it; with epoll it would go well by chance.
   void check_thread() const {
     if (pthread_equal(pthread_self(), made_on_) == 0)
       throw usage_error(usage_error::kind::wrong_thread, "an event loop runs on the thread that made it");
   }
+  // For what every thread might try to call.
+  void check_caller() const {
+#if ROTA_DEBUG
+    if (pthread_equal(pthread_self(), made_on_) == 0)
+      throw usage_error(usage_error::kind::wrong_thread,
+                        "an event loop was used on another thread than its own; call_soon_threadsafe() may be");
+#endif
+  }
   template <class Condition>
   void run_while(Condition go_on);
+  template <class Condition>
+  void run_reporting(Condition go_on) noexcept;
+  void close();
+  void drop_callbacks() noexcept;
+  void push_posted(detail::posted& work) noexcept {
+    ready_.push(reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(&work) | posted_tag));
+  }
+  static void run_list(detail::posted_list& list) noexcept {
+    detail::posted_list taken = std::exchange(list, {});
+    while (detail::posted* work = taken.pop()) work->run(*work);  // which may destroy it
+  }
   void iterate();
   void poll();
   bool poll_is_due();
   void expire_timers(detail::nanoseconds now);
   void run_posts(detail::posted* posts);
-  void run_task_entry(std::uintptr_t entry);
+  void run_entry(std::uintptr_t entry);
   void fire(detail::loop_timer& t) noexcept;
 
   options options_;
@@ -227,18 +276,24 @@ class event_loop final : public executor {
   unsigned polls_skipped_ = 0;
   detail::nanoseconds last_look_ = 0;  // at the clock, since the last poll
   unsigned inline_left_ = inline_completions;
-  bool stopped_ = false;
+  detail::atomic<bool> stopped_{false};
   detail::nanoseconds shutdown_until_ = 0;  // set by the first shutdown()
   std::size_t tasks_ = 0;                   // of all owners
-  std::exception_ptr error_;                // of a posted function: ends run()
+  std::exception_ptr error_;                // of the reactor: ends run()
   stop_request stop_post_;
+  stop_request wake_post_;
   detail::custom_wait* closing_ = nullptr;  // who waits until a descriptor has closed
+  arrivals arrivals_;
+  detail::posted_list before_poll_;
+  bool shut_down_ = false;
   std::uint64_t steps_ = 0;
   std::uint64_t iterations_ = 0;
   std::uint64_t posts_ = 0;
 };
 
 // ---------------------------------------------------------------------------------------------------------------
+
+inline event_loop& callback_layer::self() noexcept { return static_cast<event_loop&>(*this); }
 
 namespace detail {
 
@@ -285,11 +340,47 @@ struct loop_access {
   static void report_lost(task_state& task, const std::exception_ptr& error) noexcept {
     event_loop::report_lost(task, error);
   }
+  static void report_error(event_loop* loop, const std::exception_ptr& error, const description& text,
+                           task_state* task = nullptr, std::source_location where = {}) noexcept {
+    event_loop::report_error(loop, error, text, task, where);
+  }
   static void wait_until_closed(event_loop& loop, closing_wait& wait) noexcept {
     wait.next = std::exchange(loop.closing_, &wait);
   }
 
-  /// Room for one more task, before it exists.
+  // What callbacks need.
+  static void check_caller(const event_loop& loop) { loop.check_caller(); }
+  static void check_open(const event_loop& loop) {
+    if (loop.shut_down_) [[unlikely]]
+      throw usage_error(usage_error::kind::loop_shut_down, "a callback was given to an event loop after its shutdown");
+  }
+  static bool is_shut_down(const event_loop& loop) noexcept { return loop.shut_down_; }
+  /// The next iteration polls: as long as callbacks are at work their order is asyncio's.
+  static void poll_next(event_loop& loop) noexcept { loop.steps_since_poll_ = event_loop::must_poll; }
+  /// Queues work behind what is ready. Room was reserved.
+  static void push(event_loop& loop, posted& work) noexcept {
+    poll_next(loop);
+    loop.push_posted(work);
+  }
+  /// Queues work that another thread posted. Needs no room of its own; for posted::run, within a poll.
+  static void arrived(event_loop& loop, posted& work) noexcept {
+    if (loop.arrivals_.list.empty()) loop.push_posted(loop.arrivals_);
+    loop.arrivals_.list.push(work);
+  }
+  static void count_post(event_loop& loop) noexcept { ++loop.posts_; }
+  /// Runs it when the next poll begins.
+  static void before_poll(event_loop& loop, posted& work) noexcept {
+    poll_next(loop);
+    loop.before_poll_.push(work);
+  }
+  /// Starts an operation whose waiter is a posted; within before_poll.
+  static void submit(event_loop& loop, operation& op) noexcept {
+    if (loop.reactor_->submit(op) == reactor::submitted::completed) loop.done_.push(op);
+  }
+  static owned<loop_part>& fd_watches_of(event_loop& loop) noexcept { return loop.fd_watches_; }
+  static owned<loop_part>& signal_handlers_of(event_loop& loop) noexcept { return loop.signal_handlers_; }
+
+  /// Room for one more task, or callback, before it exists.
   static void reserve_task(event_loop& loop) { loop.ready_.reserve(); }
   static void unreserve_task(event_loop& loop) noexcept { loop.ready_.unreserve(); }
   static void reserve_tasks(event_loop& loop, std::size_t count) {
@@ -309,8 +400,12 @@ struct loop_access {
     loop.ready_.push(reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(&task) | event_loop::first_step_tag));
   }
   static void run_until_finished(event_loop& loop, task_state& task) {
-    loop.run_while([&] { return !task.has(task_state::finished) && !loop.stopped_; });
-    loop.stopped_ = false;
+    bool once = true;
+    loop.run_while([&] {
+      return std::exchange(once, false) ||
+             (!task.has(task_state::finished) && !loop.stopped_.load(std::memory_order_relaxed));
+    });
+    loop.stopped_.store(false, std::memory_order_relaxed);
   }
 };
 
@@ -362,17 +457,17 @@ inline void event_loop::iterate() {
     void* entry = ready_.pop();
     inline_left_ = inline_completions;
     const auto bits = reinterpret_cast<std::uintptr_t>(entry);
-    if ((bits & (first_step_tag | ended_tag)) == 0) {
+    if ((bits & (first_step_tag | ended_tag | posted_tag)) == 0) {
       run_frame(*detail::promise_of(entry).state, entry);
     } else {
-      run_task_entry(bits);
+      run_entry(bits);
     }
   }
 }
 
 // The loop is busy and has run 64 short steps: asking the kernel each time would cost more than they did.
 ROTA_NOINLINE inline bool event_loop::poll_is_due() {
-  if (!inbox_.empty()) return true;
+  if (steps_since_poll_ >= must_poll || !inbox_.empty()) return true;
   const detail::nanoseconds now = reactor_->now();
   const bool first_look = std::exchange(last_look_, last_look_ ? last_look_ : now) == 0;
   if (!first_look && (now - last_look_ >= time_between_polls || ++polls_skipped_ == most_polls_skipped)) return true;
@@ -389,7 +484,9 @@ inline void event_loop::poll() {
   steps_since_poll_ = 0;
   polls_skipped_ = 0;
   last_look_ = 0;
-  const bool wait = ready_.empty() && inbox_.fall_asleep();
+  if (!before_poll_.empty()) [[unlikely]]
+    run_list(before_poll_);
+  const bool wait = ready_.empty() && done_.empty() && inbox_.fall_asleep();
   detail::posted* posts = nullptr;
   try {
     reactor_->wait(wait ? timers_.next_deadline() : 0, done_);
@@ -397,7 +494,16 @@ inline void event_loop::poll() {
     error_ = std::current_exception();
   }
   posts = inbox_.take();
-  while (detail::operation* op = done_.pop()) detail::make_ready(op->waiter);
+  if (posts) run_posts(posts);
+  while (detail::operation* op = done_.pop()) {
+    const auto waiter = reinterpret_cast<std::uintptr_t>(op->waiter);
+    if ((waiter & detail::posted_waiter_tag) == 0) [[likely]] {
+      detail::make_ready(op->waiter);
+    } else {
+      auto& work = *reinterpret_cast<detail::posted*>(waiter & ~detail::posted_waiter_tag);
+      work.run(work);
+    }
+  }
   for (detail::custom_wait** link = &closing_; *link;) {
     auto& waiter = static_cast<detail::closing_wait&>(**link);
     if (reactor_->is_closed(waiter.fd)) {
@@ -408,7 +514,6 @@ inline void event_loop::poll() {
     }
   }
   if (timers_.size() != 0) expire_timers(reactor_->now());
-  if (posts) run_posts(posts);
 }
 
 inline void event_loop::run_posts(detail::posted* posts) {
@@ -419,7 +524,12 @@ inline void event_loop::run_posts(detail::posted* posts) {
   }
 }
 
-inline void event_loop::run_task_entry(std::uintptr_t entry) {
+inline void event_loop::run_entry(std::uintptr_t entry) {
+  if ((entry & posted_tag) != 0) {
+    auto& work = *reinterpret_cast<detail::posted*>(entry & ~posted_tag);
+    work.run(work);
+    return;
+  }
   auto& task = *reinterpret_cast<detail::task_state*>(entry & ~(first_step_tag | ended_tag));
   if ((entry & ended_tag) != 0) {
     destroy_ended(task);
@@ -439,11 +549,15 @@ inline void event_loop::run_task_entry(std::uintptr_t entry) {
 inline void event_loop::destroy_ended(detail::task_state& task) noexcept { detail::destroy_task(task); }
 
 inline void event_loop::fire(detail::loop_timer& t) noexcept {
-  if ((t.target & 1) == 0) {
+  if ((t.target & (detail::loop_timer::scope_tag | detail::loop_timer::posted_tag)) == 0) {
     detail::make_ready(reinterpret_cast<void*>(t.target));
     return;
   }
-  auto& scope = *reinterpret_cast<detail::open_scope*>(t.target & ~std::uintptr_t{1});
+  if ((t.target & detail::loop_timer::posted_tag) != 0) {
+    push_posted(*reinterpret_cast<detail::posted*>(t.target & ~detail::loop_timer::posted_tag));
+    return;
+  }
+  auto& scope = *reinterpret_cast<detail::open_scope*>(t.target & ~detail::loop_timer::scope_tag);
   detail::scope_tree::cancel(scope, cancel_kind::deadline, "the deadline passed", scope.deadline_set_at);
 }
 
@@ -507,28 +621,53 @@ inline void event_loop::task_finished(detail::task_state& task) noexcept {
     destroy_ended(task);
 }
 
-template <std::invocable F>
-void event_loop::post(F f) {
-  struct call final : detail::posted {
-    call(event_loop& l, F&& function) : loop(l), f(std::move(function)) {}
-    static void perform(detail::posted& self) noexcept {
-      const detail::owned<call> me(static_cast<call*>(&self));
-      try {
-        me->f();
-      } catch (...) {
-        if (!me->loop.error_)
-          me->loop.error_ = std::current_exception();
-        else
-          report("a second posted function threw before run() ended: %s",
-                 detail::describe(std::current_exception()).c_str());
-      }
+inline void event_loop::report_error(event_loop* loop, const std::exception_ptr& error, const detail::description& text,
+                                     detail::task_state* task, std::source_location where) noexcept {
+  exception_context context;
+  context.message = text.c_str();
+  context.exception = error;
+  context.where = where;
+  if (task) {
+    if (task->extras()) context.task_name = task->extras()->name;
+    if (where.line() == 0) context.where = detail::line_of(*task);
+  }
+  if (loop)
+    loop->call_exception_handler(context);
+  else
+    default_exception_handler(context);
+}
+
+template <class Condition>
+void event_loop::run_reporting(Condition go_on) noexcept {
+  for (bool done = false; !done;) {
+    try {
+      run_while(go_on);
+      done = true;
+    } catch (...) {
+      detail::description text;
+      text.add("an exception during the shutdown of an event loop");
+      report_error(this, std::current_exception(), text);
     }
-    event_loop& loop;
-    F f;
-  };
-  auto* work = new call(*this, std::move(f));
-  work->run = &call::perform;
-  post(static_cast<detail::posted&>(*work));
+  }
+}
+
+// Callbacks are dropped from now on, those that wait for something at once.
+inline void event_loop::close() {
+  shut_down_ = true;
+  drop_watches_and_signals();
+  run_list(before_poll_);  // watches, which end there
+  timers_.for_each([this](detail::timer& t) {
+    auto& timer = static_cast<detail::loop_timer&>(t);
+    if ((timer.target & detail::loop_timer::posted_tag) == 0) return;
+    timers_.cancel(timer);
+    fire(timer);
+  });
+}
+
+// What came after the shutdown.
+inline void event_loop::drop_callbacks() noexcept {
+  while (detail::posted* posts = inbox_.take()) run_posts(posts);
+  while (tasks_ == 0 && !ready_.empty()) run_entry(reinterpret_cast<std::uintptr_t>(ready_.pop()));
 }
 
 inline std::size_t event_loop::shutdown() {
@@ -542,19 +681,18 @@ inline std::size_t event_loop::shutdown() {
   if (shutdown_until_ == 0)
     shutdown_until_ = detail::deadline_after(reactor_->now(), detail::saturate(options_.shutdown_deadline));
   alarm.deadline = shutdown_until_;
-  alarm.target = reinterpret_cast<std::uintptr_t>(&late) | 1;
+  alarm.target = reinterpret_cast<std::uintptr_t>(&late) | detail::loop_timer::scope_tag;
   timers_.arm(alarm);
-  for (bool done = false; !done;) {
-    try {
-      run_while([&] { return (tasks_ != 0 || reactor_->in_flight() != 0) && !late.cancel_requested(); });
-      while (detail::posted* posts = inbox_.take()) run_posts(posts);
-      done = tasks_ == 0 || late.cancel_requested();
-      if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
-    } catch (...) {
-      report("an exception during the shutdown of an event loop: %s",
-             detail::describe(std::current_exception()).c_str());
-    }
-  }
+  const auto busy = [&] { return tasks_ != 0 && !late.cancel_requested(); };
+  do {
+    run_reporting(busy);
+    bool once_more = !ready_.empty() || !inbox_.empty();  // what was posted, and what the last tasks left to call
+    steps_since_poll_ = must_poll;
+    run_reporting([&] { return std::exchange(once_more, false); });
+  } while (busy());
+  close();
+  run_reporting(
+      [&] { return (tasks_ != 0 || reactor_->in_flight() != 0 || !ready_.empty()) && !late.cancel_requested(); });
   if (alarm.next) timers_.cancel(alarm);
   detail::this_thread::loop() = outer;
   return tasks_;
@@ -562,7 +700,11 @@ inline std::size_t event_loop::shutdown() {
 
 inline event_loop::~event_loop() {
   const std::size_t left = shutdown();
-  if (!reactor_->forked()) inbox_.wait_for_posters();
+  if (!reactor_->forked()) {
+    inbox_.wait_for_posters();
+    drop_callbacks();
+  }
+  drop_watches_and_signals();  // a forked child's are left
   if (left == 0) {
     root_.children = 0;  // a forked child leaves its parent's tasks alone
     if (reactor_->descriptors() != 0 && !reactor_->forked())

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include <rota/coro/affinity.hpp>
+#include <rota/loop/calls.hpp>
 #include <rota/loop/event_loop.hpp>
 
 namespace rota {
@@ -34,7 +35,7 @@ struct join_wait : custom_wait {
       return false;
     }
     frame = its_frame;
-    joined.add_joiner(*this);  // first come, first resumed
+    joined.add_joiner(*this);  // first come, first resumed or called
     cancel = [](custom_wait& self) noexcept {
       auto& wait = static_cast<join_wait&>(self);
       wait.joined.remove_joiner(wait);
@@ -72,6 +73,28 @@ class [[nodiscard]] join_awaiter {
  private:
   join_handle<T> handle_;
   join_wait wait_;
+};
+
+/// A callback for the end of a task.
+struct done_call : single_call, end_hook {
+  done_call(std::source_location where, task_state& t) noexcept : single_call(where, false), of(t) {
+    ended = [](end_hook& self) noexcept {
+      auto& call = static_cast<done_call&>(self);
+      call.is_joiner = false;
+      loop_access::push(*call.loop, call);
+    };
+  }
+  bool withdraw() noexcept override {
+    if (is_joiner) of.remove_joiner(*this);
+    return std::exchange(is_joiner, false);
+  }
+  task_state* task() noexcept override { return &of; }
+
+  task_state& of;  // the callable has a handle
+  bool is_joiner = false;
+
+ protected:
+  ~done_call() = default;
 };
 
 }  // namespace detail
@@ -130,6 +153,14 @@ class join_handle {
     return error ? *error : nullptr;
   }
 
+  /// Calls f(handle), or f(), once the task has ended, also if it has ended already: never within this call, in an
+  /// iteration of the loop, in order with other callbacks and with who awaits the handle. f is stored, decayed, and may
+  /// cancel, spawn, or add callbacks; its exception goes to the loop's exception handler. Until then the callback keeps
+  /// the outcome like a handle; call_handle::cancel() takes it back. Throws std::bad_alloc, and usage_error for an empty
+  /// handle, after the loop's shutdown, and, once the task has ended, where its loop does not run.
+  template <class F>
+  call_handle on_done(F&& f, std::source_location where = std::source_location::current());
+
   /// For reports and debuggers. Empty until set.
   std::string_view name() const noexcept {
     return task_ && task_->extras() ? std::string_view(task_->extras()->name) : std::string_view();
@@ -175,5 +206,37 @@ class join_handle {
 
   detail::task_state* task_ = nullptr;
 };
+
+template <class T>
+template <class F>
+call_handle join_handle<T>::on_done(F&& f, std::source_location where) {
+  using function = std::decay_t<F>;
+  constexpr bool takes_handle = std::is_invocable_v<function, join_handle>;
+  static_assert(takes_handle || std::is_invocable_v<function>, "on_done(f): f takes the join_handle, or nothing");
+  detail::task_state& of = checked().task();
+  const bool has_ended = done();
+  // A handle may outlive its loop, but not the loop a task that has not ended.
+  if (has_ended && event_loop::current() != of.exec)
+    throw usage_error(usage_error::kind::wrong_loop,
+                      "a task has ended, and a callback was added where its event loop does not run");
+  auto& loop = static_cast<event_loop&>(*of.exec);
+  auto& made = detail::make_single<detail::done_call>(
+      loop,
+      [call = function(std::forward<F>(f)), handle = *this]() mutable {
+        if constexpr (takes_handle)
+          std::move(call)(join_handle(handle));  // a copy: who reports an exception of f asks the task for its name
+        else
+          std::move(call)();
+      },
+      where, of);
+  call_handle result(made);
+  if (has_ended) {
+    detail::loop_access::push(loop, made);
+  } else {
+    of.add_joiner(made);
+    made.is_joiner = true;
+  }
+  return result;
+}
 
 }  // namespace rota

@@ -10,6 +10,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include <rota/base/clock.hpp>
 #include <rota/base/report.hpp>
@@ -46,6 +47,17 @@ class timer_queue {
     timer* const next = t.next;
     unlink(t);
     if (next->next == next) vacated(next);
+  }
+
+  /// Calls visit(timer&) for every armed timer, in no particular order; visit may cancel that timer and no other.
+  template <class Visit>
+  void for_each(Visit visit) {
+    const auto walk = [&](list& timers) {
+      for (timer* t = timers.head.next; t != &timers.head;) visit(*std::exchange(t, t->next));
+    };
+    walk(due_);
+    for (auto& level : slots_)
+      for (list& slot : level) walk(slot);
   }
 
   /// When to look again: exact, or a bit early where many timers share the first slot.

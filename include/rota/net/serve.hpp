@@ -30,8 +30,8 @@ struct serve_options {
   duration grace = std::chrono::seconds(5);
   /// How long accepting pauses when the process or the system is out of descriptors or memory.
   duration exhausted_pause = std::chrono::milliseconds(100);
-  /// Called with the exception of a handler; default: a report with its text, but silence when the peer has gone
-  /// (peer_has_gone()). Must not throw.
+  /// Called with the exception of a handler; default: the loop's exception handler hears of it, but for a
+  /// peer that has gone (peer_has_gone()). Must not throw.
   detail::callable<void(std::exception_ptr)> on_error;
 };
 
@@ -64,11 +64,13 @@ class connection_owner final : public task_owner {
 
  private:
   void handler_failed(const std::exception_ptr& error, task_state* child) noexcept {
-    if (options_.on_error)
+    if (options_.on_error) {
       options_.on_error(error);
-    else if (!is_by_the_peer(error))
-      report("a connection's handler (%s) failed: %s", child ? describe(*child).c_str() : "before its first step",
-             describe(error).c_str());
+    } else if (!is_by_the_peer(error)) {
+      description text;
+      text.add("a connection's handler (%s) failed", child ? describe(*child).c_str() : "before its first step");
+      loop_access::report_error(event_loop::current(), error, text, child);
+    }
   }
   static bool is_by_the_peer(const std::exception_ptr& error) noexcept {
     try {
