@@ -274,7 +274,7 @@ TEST_CASE("a debug build reports a task that nobody awaited, with the line that 
   {
     const task<> dropped = forgotten();
   }
-#if ROTA_DEBUG
+#if ROTA_ASSERTIONS
   INFO(reports.all());
   REQUIRE(reports.size() == 1);
   REQUIRE(reports.contains("without ever being awaited"));
@@ -308,7 +308,7 @@ TEST_CASE("assigning to a task drops what it held") {
     co_return co_await std::move(t);
   };
   REQUIRE(sync_wait(body()) == 2);
-  REQUIRE(reports.size() == (ROTA_DEBUG ? 1 : 0));
+  REQUIRE(reports.size() == (ROTA_ASSERTIONS ? 1 : 0));
 }
 
 TEST_CASE("locals that are aligned to 64 bytes are") {

@@ -869,7 +869,7 @@ rota_test::child_outcome on_another_thread(F misuse) {
 }  // namespace
 
 TEST_CASE("debug builds end the program when a handle is used on another thread, and name both tasks") {
-  if (!ROTA_DEBUG) {
+  if (!ROTA_ASSERTIONS) {
     SKIP("this build has no debug checks");
   }
   const auto check = [](const rota_test::child_outcome& child, std::string_view what) {

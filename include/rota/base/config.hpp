@@ -42,12 +42,13 @@
 #define ROTA_TSAN 0
 #endif
 
-// Debug diagnostics (a task that nobody awaited, a wrong thread): on without NDEBUG; -DROTA_DEBUG=0/1 decides.
-#ifndef ROTA_DEBUG
+// rota checks its own invariants at every step: on without NDEBUG; -DROTA_ASSERTIONS=0/1 decides. Not to be confused
+// with the debug mode, a run-time switch (ROTA_DEBUG=1 in the environment, docs/reference/debugging.md).
+#ifndef ROTA_ASSERTIONS
 #ifdef NDEBUG
-#define ROTA_DEBUG 0
+#define ROTA_ASSERTIONS 0
 #else
-#define ROTA_DEBUG 1
+#define ROTA_ASSERTIONS 1
 #endif
 #endif
 

@@ -56,7 +56,7 @@ namespace detail {
 // Checks of rota's own invariants: cheap ones stay on in every build.
 #define ROTA_ASSERT(condition) \
   ((condition) ? void() : ::rota::detail::trap("broken invariant %s at %s:%d", #condition, __FILE__, __LINE__))
-#if ROTA_DEBUG
+#if ROTA_ASSERTIONS
 #define ROTA_DEBUG_ASSERT(condition) ROTA_ASSERT(condition)
 #else
 #define ROTA_DEBUG_ASSERT(condition) void()

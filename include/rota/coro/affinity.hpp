@@ -21,7 +21,7 @@ namespace rota::detail {
 
 /// `what` was done to the handle of the task.
 inline void check_thread([[maybe_unused]] task_state& task, [[maybe_unused]] const char* what) noexcept {
-#if ROTA_DEBUG
+#if ROTA_ASSERTIONS
   // Not line_of(): its thread may be changing what that looks at.
   if (task.is_bound && !pthread_equal(task.thread, pthread_self())) [[unlikely]]
     trap_wrong_thread(what, describe(task, task.root().waits_at));

@@ -268,7 +268,7 @@ class [[nodiscard("a task does nothing until it is awaited or run")]] task {
   void drop() noexcept {
     if (!valid()) return;
     auto handle = std::coroutine_handle<promise_type>::from_address(frame_);
-#if ROTA_DEBUG
+#if ROTA_ASSERTIONS
     detail::report_never_awaited(handle.promise().waits_at);
 #endif
     handle.destroy();

@@ -309,7 +309,7 @@ struct loop_access {
   /// Debug builds: ends the program when the owner of a descriptor goes on another thread. A forked child may let its
   /// copies go on any.
   static void check_thread([[maybe_unused]] event_loop& loop, [[maybe_unused]] int fd) noexcept {
-#if ROTA_DEBUG
+#if ROTA_ASSERTIONS
     if (pthread_equal(pthread_self(), loop.made_on_) || loop.reactor_->forked()) return;
     description whose;
     whose.add("the loop that has its descriptor, %d", fd);
@@ -715,7 +715,7 @@ inline event_loop::~event_loop() {
   detail::scope_tree::for_each_task(root_, [](detail::task_state& task) {
     report("the event loop was destroyed, but %s did not stop", detail::describe(task).c_str());
   });
-  if (ROTA_DEBUG) detail::trap("an event loop was destroyed with %zu tasks that ignore their cancellation", tasks_);
+  if (ROTA_ASSERTIONS) detail::trap("an event loop was destroyed with %zu tasks that ignore their cancellation", tasks_);
   root_.children = 0;
   (void)reactor_.release();  // never free what the kernel may still write to
 }
