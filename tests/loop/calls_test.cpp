@@ -708,7 +708,7 @@ TEST_CASE("the shutdown calls what is ready, once, and drops what that asks for 
   REQUIRE(reports.size() == 0);
 }
 
-#if ROTA_DEBUG
+#if ROTA_ASSERTIONS
 TEST_CASE("in debug builds a callback from another thread is refused, and so is its cancel") {
   rota::event_loop loop;
   rota::call_handle handle = loop.call_later(1h, [] {});

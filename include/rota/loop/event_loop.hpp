@@ -238,7 +238,7 @@ class event_loop final : public executor, public callback_layer {
   }
   // For what every thread might try to call.
   void check_caller() const {
-#if ROTA_DEBUG
+#if ROTA_ASSERTIONS
     if (pthread_equal(pthread_self(), made_on_) == 0)
       throw usage_error(usage_error::kind::wrong_thread,
                         "an event loop was used on another thread than its own; call_soon_threadsafe() may be");
