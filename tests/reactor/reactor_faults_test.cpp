@@ -315,3 +315,106 @@ TEST_CASE("connections that died in the backlog are passed over") {
   }
   r.close(listener);
 }
+
+namespace {
+
+// A connection on which full reads were seen to leave nothing, so that the next read is not tried at once.
+struct learned {
+  epoll_reactor r;
+  connected c = connect_pair(r, make_tcp_pair());
+  std::string buffer = std::string(100, '.');
+
+  learned() {
+    for (int i = 0; i != 2; ++i) full_read();
+    // This one is tried in vain, and remembered.
+    request next(opcode::recv, c.mine, buffer);
+    submit(r, next);
+    collect(r);
+    CHECK_FALSE(next.done());
+    say(100);
+    wait_for(r, next);
+  }
+  ~learned() { r.close(c.mine); }
+  void say(std::size_t bytes) {
+    const std::string text(bytes, 'x');
+    REQUIRE(::send(c.theirs.get(), text.data(), bytes, MSG_NOSIGNAL) == static_cast<ssize_t>(bytes));
+  }
+  void full_read() {
+    say(100);
+    request op(opcode::recv, c.mine, buffer);
+    REQUIRE(perform(r, op) == 100);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("where full reads leave nothing behind, the next read is not tried in vain") {
+  const clean_policy policy;
+  learned l;
+  const std::uint64_t before = faulty_sys::plan(call::recv).again;
+  for (int i = 0; i != 20; ++i) {
+    request op(opcode::recv, l.c.mine, l.buffer);
+    submit(l.r, op);
+    CHECK_FALSE(op.done());
+    l.say(100);
+    wait_for(l.r, op);
+    CHECK(op.result == 100);
+  }
+  CHECK(faulty_sys::plan(call::recv).again == before);
+}
+
+TEST_CASE("what a full read left behind is given although no event comes") {
+  const clean_policy policy;
+  learned l;
+  request first(opcode::recv, l.c.mine, l.buffer);
+  submit(l.r, first);
+  l.say(350);
+  wait_for(l.r, first);
+  CHECK(first.result == 100);
+  for (const int expected : {100, 100, 50}) {
+    request op(opcode::recv, l.c.mine, l.buffer);
+    CHECK(perform(l.r, op) == expected);
+  }
+}
+
+TEST_CASE("what a full read left behind is given while events for others keep coming") {
+  const clean_policy policy;
+  learned l;
+  request first(opcode::recv, l.c.mine, l.buffer);
+  submit(l.r, first);
+  l.say(200);
+  wait_for(l.r, first);
+  connected other = connect_pair(l.r, make_tcp_pair());
+  request op(opcode::recv, l.c.mine, l.buffer);
+  submit(l.r, op);
+  int waits = 0;
+  for (; !op.done() && waits != 100; ++waits) {
+    char byte = 'x';
+    request busy(opcode::recv, other.mine, &byte, 1);
+    submit(l.r, busy);
+    REQUIRE(::send(other.theirs.get(), &byte, 1, MSG_NOSIGNAL) == 1);
+    while (!busy.done()) collect(l.r);
+  }
+  CHECK(op.result == 100);
+  CHECK(waits < 20);
+  l.r.close(other.mine);
+}
+
+TEST_CASE("a read that is not tried at once ends with the stream, a cancel or a close") {
+  for (const int how : {0, 1, 2}) {
+    INFO("way " << how);
+    const clean_policy policy;
+    const descriptor_balance nothing_left;
+    learned l;
+    request op(opcode::recv, l.c.mine, l.buffer);
+    submit(l.r, op);
+    REQUIRE_FALSE(op.done());
+    if (how == 0) l.c.theirs.reset();
+    if (how == 1) l.r.cancel(op);
+    if (how == 2) l.r.close(l.c.mine);
+    wait_for(l.r, op);
+    CHECK(op.result == (how == 0 ? 0 : how == 1 ? -ECANCELED : -EBADF));
+    settle(l.r);
+    CHECK(op.completions == 1);
+  }
+}

@@ -21,7 +21,10 @@ struct descriptor {
   bool watched_out = false;  // with EPOLLOUT
   bool maybe_readable = true;
   bool maybe_writable = true;
-  bool hung_up = false;  // RDHUP, HUP, ERR or PRI was seen: a short read is not the end any more
+  bool read_was_full = false;  // the last read filled its buffer, and may have left something
+  bool full_is_all = false;    // when that happened before, nothing was left
+  bool untried = false;        // the reader waits for an event, or to be tried
+  bool hung_up = false;        // RDHUP, HUP, ERR or PRI was seen: a short read is not the end any more
 
   operation*& slot(direction way) noexcept { return way == direction::in ? reader : writer; }
 };

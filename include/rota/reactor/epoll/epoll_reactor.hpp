@@ -7,12 +7,16 @@
 //                   not try: data that arrives later makes an edge. But data and FIN may share one edge; so once
 //                   RDHUP, HUP or ERR was seen, a short read proves nothing and reading goes on to the end. The
 //                   same holds after PRI: a read stops short of an urgent byte, whatever lies behind it.
+// A read that fills its buffer says nothing about what is left. Where the next one found nothing (peers that wait for
+// our answer), later ones are tried only when no event comes or a few waits have passed: that saves a call in vain.
 // Stale events: the event carries the descriptor's generation, which changes whenever the number changes hands.
 #pragma once
 
 #include <sys/epoll.h>
 
+#include <cstdint>
 #include <system_error>
+#include <vector>
 
 #include <rota/base/unique_fd.hpp>
 #include <rota/reactor/epoll/perform.hpp>
@@ -28,6 +32,7 @@ class epoll_reactor final : public reactor {
     event.events = EPOLLIN;
     event.data.u64 = wake_key;
     checked(sys::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &event), "epoll_ctl");
+    untried_.reserve(most_untried);
   }
 
   backend kind() const noexcept override { return backend::epoll; }
@@ -38,7 +43,7 @@ class epoll_reactor final : public reactor {
     while (operation* op = postponed_.pop()) finish(*op, done);
     epoll_event events[capacity];
     ++statistics_.waits;
-    const int n = wait_for_events(events, done.empty() ? deadline : 0);
+    const int n = wait_for_events(events, done.empty() && untried_.empty() ? deadline : 0);
     for (int i = 0; i < n; ++i) {
       if (events[i].data.u64 == wake_key) {
         std::uint64_t count = 0;
@@ -47,6 +52,7 @@ class epoll_reactor final : public reactor {
         handle(events[i], done);
       }
     }
+    if (!untried_.empty() && (n == 0 || ++waits_untried_ == most_waits_untried)) try_reads(done);
   }
 
   void wake() noexcept override {
@@ -59,7 +65,13 @@ class epoll_reactor final : public reactor {
     const bool reads = op.way() == direction::in;
     bool& maybe_ready = reads ? d.maybe_readable : d.maybe_writable;
     if (maybe_ready || op.code == opcode::poll) {
+      if (d.read_was_full && d.full_is_all && d.watched && op.code == opcode::recv && untried_.size() < most_untried) {
+        d.untried = true;
+        untried_.push_back(key_of(op.fd, d));
+        return submitted::pending;
+      }
       const progress p = perform(op);
+      if (op.code == opcode::recv) note_read(op, p, d);
       if (is_exhausted(op, p, d)) maybe_ready = false;
       if (p != progress::would_block) return submitted::completed;
     }
@@ -87,6 +99,8 @@ class epoll_reactor final : public reactor {
   static constexpr int capacity = 256;
   static constexpr std::uint64_t wake_key = ~std::uint64_t{0};
   static constexpr std::uint8_t cancelled_phase = 0xff;
+  static constexpr std::size_t most_untried = 1024;  // further ones are tried at once
+  static constexpr unsigned most_waits_untried = 8;
 
   static int checked(int result, const char* what) {
     if (result < 0) throw std::system_error(-result, std::generic_category(), what);
@@ -102,7 +116,7 @@ class epoll_reactor final : public reactor {
     if (d.watched && (reads || d.watched_out)) return submitted::pending;
     epoll_event event{};
     event.events = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET | (reads && !d.watched_out ? 0u : EPOLLOUT);
-    event.data.u64 = (std::uint64_t{d.generation} << 32) | static_cast<std::uint32_t>(op.fd);
+    event.data.u64 = key_of(op.fd, d);
     const int error = sys::epoll_ctl(epoll_.get(), d.watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, op.fd, &event);
     if (error == -EPERM) {
       // A regular file is always ready, and cannot be watched.
@@ -119,9 +133,8 @@ class epoll_reactor final : public reactor {
   }
 
   void handle(const epoll_event& event, completion_list& done) noexcept {
-    const int fd = static_cast<int>(event.data.u64 & 0xffffffffu);
-    descriptor* d = descriptors_.find(fd);
-    if (!d || d->generation != static_cast<std::uint32_t>(event.data.u64 >> 32)) return;
+    descriptor* d = find(event.data.u64);
+    if (!d) return;
     if ((event.events & (EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) d->hung_up = true;
     if ((event.events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
       d->maybe_readable = true;
@@ -135,10 +148,39 @@ class epoll_reactor final : public reactor {
     }
   }
 
+  static std::uint64_t key_of(int fd, const descriptor& d) noexcept {
+    return (std::uint64_t{d.generation} << 32) | static_cast<std::uint32_t>(fd);
+  }
+  descriptor* find(std::uint64_t key) noexcept {
+    descriptor* d = descriptors_.find(static_cast<int>(key & 0xffffffffu));
+    return d && d->generation == static_cast<std::uint32_t>(key >> 32) ? d : nullptr;
+  }
+
+  // A read that was tried unasked.
+  static void note_read(const operation& op, progress p, descriptor& d) noexcept {
+    if (d.read_was_full) d.full_is_all = p == progress::would_block;
+    d.read_was_full = p == progress::complete && op.result > 0;
+  }
+  void try_reads(completion_list& done) noexcept {
+    waits_untried_ = 0;
+    for (const std::uint64_t key : untried_) {
+      descriptor* d = find(key);
+      if (!d || !std::exchange(d->untried, false)) continue;  // an event came
+      retry(d->reader, *d, done);
+      if (!d->open) continue;
+      d->full_is_all = !d->maybe_readable;
+    }
+    untried_.clear();
+  }
+
   void retry(operation* op, descriptor& d, completion_list& done) noexcept {
     if (!op || op->phase == cancelled_phase) return;
     bool& maybe_ready = op->way() == direction::in ? d.maybe_readable : d.maybe_writable;
     const progress p = perform(*op);
+    if (op->code == opcode::recv) {
+      d.untried = false;
+      d.read_was_full = p == progress::complete && op->result != 0;
+    }
     if (is_exhausted(*op, p, d)) maybe_ready = false;
     if (p != progress::would_block) finish(*op, done);
   }
@@ -171,7 +213,9 @@ class epoll_reactor final : public reactor {
 
   unique_fd epoll_;
   unique_fd wake_;
-  completion_list postponed_;  // cancelled: handed back by the next wait()
+  completion_list postponed_;           // cancelled: handed back by the next wait()
+  std::vector<std::uint64_t> untried_;  // never grows
+  unsigned waits_untried_ = 0;
   bool no_pwait2_ = false;
 };
 
