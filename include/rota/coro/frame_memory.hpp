@@ -141,18 +141,18 @@ class frame_memory {
   }
 
   ROTA_NOINLINE static void* allocate_with_tail(frame_cache& cache, std::size_t size) {
+    const std::size_t request = cache.tail_request;
+    const std::size_t offset = (size + cache.tail_alignment - 1) & ~(cache.tail_alignment - 1);
+    // deallocate() will know only `size`. So a small frame with a huge tail gets none: its maker finds another way.
     const bool plain = ROTA_PLAIN_FRAMES || size > largest_frame;
-    if (cache.tail_request == tail_given) {
+    if (request == tail_given || (!plain && request > largest_block - offset)) [[unlikely]] {
+      cache.tail_request = tail_given;
       void* frame = plain ? allocate_large(cache, size) : allocate_block(cache, class_for(size));
       if (cache.tail.frame == frame) cache.tail.frame = nullptr;  // the frame with the tail was freed meanwhile
       return frame;
     }
-    const std::size_t offset = (size + cache.tail_alignment - 1) & ~(cache.tail_alignment - 1);
-    const std::size_t total = offset + cache.tail_request;
     cache.tail_request = tail_given;
-    // deallocate() will know only `size`. So a small frame with a huge tail gets none: its maker finds another way.
-    if (!plain && total > largest_block) return allocate_block(cache, class_for(size));
-    void* frame = plain ? allocate_large(cache, total) : allocate_block(cache, class_for(total));
+    void* frame = plain ? allocate_large(cache, offset + request) : allocate_block(cache, class_for(offset + request));
     cache.tail = {frame, static_cast<char*>(frame) + offset};
     return frame;
   }

@@ -64,9 +64,9 @@ class outcome_base {
 /// debugger can walk a chain of awaits without debug information: the outcome's first word, without its low 4 bits,
 /// is the parent's frame (rule R9).
 struct promise_base {
-  outcome_base* outcome;          // set when the task is started, like
-  task_state* state;              // this
+  outcome_base* outcome;          // set when the task is started, like `state`
   std::source_location waits_at;  // where it was made; once started, where it last awaited
+  task_state* state;  // not beside `outcome`: GCC would store both as one vector, which takes longer to read
 
   explicit promise_base(std::source_location made_at) noexcept : waits_at(made_at) {}
 };
@@ -130,7 +130,7 @@ struct task_state : scope_node {
   void* frame() noexcept;
   // False: the frame is too large for the state to find it.
   bool place_behind(void* root_frame) noexcept {
-    const std::ptrdiff_t offset = (reinterpret_cast<char*>(this) - static_cast<char*>(root_frame)) / 8;
+    const auto offset = static_cast<std::size_t>(reinterpret_cast<char*>(this) - static_cast<char*>(root_frame)) / 8;
     frame_offset_ = static_cast<std::uint16_t>(offset);
     return offset == frame_offset_;
   }

@@ -264,6 +264,8 @@ class event_loop final : public executor, public callback_layer {
   void run_posts(detail::posted* posts);
   void run_entry(std::uintptr_t entry);
   void fire(detail::loop_timer& t) noexcept;
+  static void tell_owner(detail::task_state& task, detail::task_owner& owner) noexcept;
+  static void wake_joiners(detail::custom_wait* joiner) noexcept;
 
   options options_;
   const pthread_t made_on_ = pthread_self();
@@ -590,21 +592,16 @@ inline void* event_loop::waiting_frame(detail::task_state& task) noexcept {
   return nullptr;
 }
 
-inline void event_loop::task_finished(detail::task_state& task) noexcept {
-  ROTA_ASSERT(task.current == &task);
-  task.set(detail::task_state::finished);
-  detail::task_owner& owner = detail::owner_of(task);
-  task.unlink();
-  --tasks_;
-  ready_.unreserve();
-  if (task.has(detail::task_state::failed)) [[unlikely]] {
+// These two are out of line, for most tasks are joined by nobody and end well.
+ROTA_NOINLINE inline void event_loop::tell_owner(detail::task_state& task, detail::task_owner& owner) noexcept {
+  if (task.has(detail::task_state::failed)) {
     const std::exception_ptr* error = detail::error_of(task);
     if (error && detail::is_cancellation(*error)) task.set(detail::task_state::was_cancelled);
-    owner.child_ended(task);
-  } else if (owner.sees_every_end()) {
-    owner.child_ended(task);
   }
-  for (detail::custom_wait* joiner = std::exchange(task.joiners(), nullptr); joiner;) {
+  owner.child_ended(task);
+}
+ROTA_NOINLINE inline void event_loop::wake_joiners(detail::custom_wait* joiner) noexcept {
+  while (joiner) {
     detail::custom_wait& ended = *std::exchange(joiner, joiner->next);
     if (ended.frame) [[likely]] {
       detail::make_ready(ended.frame);
@@ -613,6 +610,17 @@ inline void event_loop::task_finished(detail::task_state& task) noexcept {
       hook.ended(hook);
     }
   }
+}
+
+inline void event_loop::task_finished(detail::task_state& task) noexcept {
+  ROTA_ASSERT(task.current == &task);
+  task.set(detail::task_state::finished);
+  detail::task_owner& owner = detail::owner_of(task);
+  task.unlink();
+  --tasks_;
+  ready_.unreserve();
+  if (task.has(detail::task_state::failed) || owner.sees_every_end()) tell_owner(task, owner);
+  if (task.joiners()) wake_joiners(std::exchange(task.joiners(), nullptr));
   owner.one_less();
   if (task.references_ != 0) return;
   if (task.has(detail::task_state::started))

@@ -51,11 +51,34 @@ struct join_wait : custom_wait {
   bool withdrawn = false;  // the waiter was cancelled first
 };
 
+[[noreturn]] ROTA_COLD inline void throw_task_cancelled() {
+  throw std::system_error(make_error_code(errc::task_cancelled));
+}
+// Somebody has seen the outcome; throws when the task was cancelled.
+inline void check_retrieved(task_state& task) {
+  task.set(task_state::retrieved);
+  if (task.has(task_state::was_cancelled)) [[unlikely]]
+    throw_task_cancelled();
+}
+// Out of line, for most handles go while their task runs or another handle is left.
+ROTA_NOINLINE inline void release_last(task_state& task) noexcept {
+  if (!task.has(task_state::finished)) return;
+  if (task.has(task_state::failed) && !task.has(task_state::was_cancelled) && !task.has(task_state::retrieved))
+      [[unlikely]]
+    loop_access::report_lost(task, *error_of(task));
+  destroy_task(task);
+}
+inline void release_task(task_state& task) noexcept {
+  if (--task.references_ == 0) release_last(task);
+}
+
 template <class T, bool Take>
 class [[nodiscard]] join_awaiter {
  public:
-  explicit join_awaiter(join_handle<T> handle) noexcept : handle_(std::move(handle)), wait_(handle_.task()) {}
+  // A reference of its own: the handle may be dropped meanwhile.
+  explicit join_awaiter(task_state& joined) noexcept : wait_(joined) { ++joined.references_; }
   join_awaiter(join_awaiter&&) = delete;
+  ~join_awaiter() { release_task(wait_.joined); }
 
   bool await_ready() const noexcept { return false; }
   template <class Promise>
@@ -64,14 +87,14 @@ class [[nodiscard]] join_awaiter {
   }
   decltype(auto) await_resume() {
     if (wait_.withdrawn) throw_cancelled(*wait_.me);
+    check_retrieved(wait_.joined);
     if constexpr (Take)
-      return handle_.take();
+      return outcome_of<T>(wait_.joined).take();
     else
-      return handle_.result();
+      return outcome_of<T>(wait_.joined).get();
   }
 
  private:
-  join_handle<T> handle_;
   join_wait wait_;
 };
 
@@ -119,10 +142,10 @@ class join_handle {
   /// Waits until the task has ended. Gives a reference to its result (an lvalue handle may be awaited again and
   /// again) or throws its exception; std::system_error with errc::task_cancelled if it ended as cancelled.
   /// When the waiter is cancelled it stops waiting; the task goes on.
-  detail::join_awaiter<T, false> operator co_await() & { return detail::join_awaiter<T, false>(checked()); }
+  detail::join_awaiter<T, false> operator co_await() & { return detail::join_awaiter<T, false>(checked().task()); }
   /// The same, and moves the result out.
   detail::join_awaiter<T, true> operator co_await() && {
-    return detail::join_awaiter<T, true>(join_handle(std::move(checked())));
+    return detail::join_awaiter<T, true>(join_handle(std::move(checked())).task());
   }
 
   /// Cancels the task's scope: its next suspension throws rota::cancelled, and every further one. A task that has
@@ -186,8 +209,7 @@ class join_handle {
   }
   void retrieve() {
     if (!checked().done()) throw usage_error(usage_error::kind::invalid_argument, "the task has not ended yet");
-    task_->set(detail::task_state::retrieved);
-    if (task_->has(detail::task_state::was_cancelled)) throw std::system_error(make_error_code(errc::task_cancelled));
+    detail::check_retrieved(*task_);
   }
   void keep() noexcept {
     if (!task_) return;
@@ -197,11 +219,7 @@ class join_handle {
   void release() noexcept {
     if (!task_) return;
     detail::check_thread(*task_, "a join_handle was destroyed");
-    if (--task_->references_ != 0 || !task_->has(detail::task_state::finished)) return;
-    using state = detail::task_state;
-    if (task_->has(state::failed) && !task_->has(state::was_cancelled) && !task_->has(state::retrieved)) [[unlikely]]
-      detail::loop_access::report_lost(*task_, *detail::outcome_of<T>(*task_).error());
-    detail::destroy_task(*task_);
+    detail::release_task(*task_);
   }
 
   detail::task_state* task_ = nullptr;

@@ -105,6 +105,6 @@ class [[nodiscard]] this_state_awaiter {
   task_state* task_ = nullptr;
 };
 
-inline task_owner& owner_of(task_state& task) noexcept { return *static_cast<task_owner*>(task.parent()); }
+inline task_owner& owner_of(task_state& task) noexcept { return static_cast<task_owner&>(*task.parent()); }
 
 }  // namespace rota::detail
