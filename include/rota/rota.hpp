@@ -3,6 +3,8 @@
 
 #include <rota/adapt/callback_stream.hpp>
 #include <rota/adapt/from_callback.hpp>
+#include <rota/adapt/guest_loop.hpp>
+#include <rota/adapt/start.hpp>
 #include <rota/base/cancelled.hpp>
 #include <rota/base/clock.hpp>
 #include <rota/base/error.hpp>

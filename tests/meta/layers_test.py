@@ -69,6 +69,11 @@ class PlantedFaults(unittest.TestCase):
     def test_ext_in_the_umbrella(self):
         self.expect_only("ext/ stays out of umbrellas", rota=["<rota/ext/tls/tls_stream.hpp>"])
 
+    def test_a_costly_header_in_the_umbrella(self):
+        costly = {"adapt__spawn_threadsafe": ["<future>"]}
+        self.assertEqual(faults_with(**costly), [])
+        self.expect_only("for the sake of <future>", rota=["<rota/adapt/spawn_threadsafe.hpp>"], **costly)
+
     def test_one_folder_of_ext_included_by_another(self):
         self.expect_only("do not know each other", ext__curl__curl_multi=["<rota/ext/tls/tls_stream.hpp>"])
 

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <memory>
+#include <new>
 #include <optional>
 #include <system_error>
 #include <type_traits>
@@ -178,13 +178,7 @@ class callback_stream {
 
   /// Room for `capacity` items (usage_error when it is 0), and what happens when they are not taken in time.
   callback_stream(std::size_t capacity, when_full policy)
-      : core_(capacity, policy), items_(std::allocator<value_type>().allocate(capacity)) {
-    try {
-      slot_ = &detail::callback_slots::acquire();
-    } catch (...) {
-      std::allocator<value_type>().deallocate(items_, capacity);
-      throw;
-    }
+      : core_(capacity, policy), items_(capacity), slot_(&detail::callback_slots::acquire()) {
     generation_ = slot_->begin(this, nullptr, &type_, nullptr);
   }
   callback_stream(const callback_stream&) = delete;
@@ -194,7 +188,6 @@ class callback_stream {
     detail::callback_slots::release(*slot_);
     if (core_.is_awaited) detail::trap("a callback_stream was destroyed while a task waits for its next item");
     for (; core_.size != 0; --core_.size, advance()) front().~value_type();
-    std::allocator<value_type>().deallocate(items_, core_.capacity);
   }
 
   /// The next item in the order of the pushes; empty when the stream is closed and all items were taken, or throws the
@@ -212,7 +205,7 @@ class callback_stream {
       const detail::thread_lock guard(core_.mutex);
       if (core_.closed) return false;
       if (core_.size == core_.capacity && !make_room(lost)) return false;
-      new (static_cast<void*>(items_ + (core_.head + core_.size) % core_.capacity))
+      new (static_cast<void*>(items_.first + (core_.head + core_.size) % core_.capacity))
           value_type(static_cast<Args&&>(args)...);
       ++core_.size;
       wake = core_.take_waiter();
@@ -251,6 +244,19 @@ class callback_stream {
 
  private:
   friend detail::stream_awaiter<callback_stream>;
+
+  struct room {
+    explicit room(std::size_t count) {
+      if (count > SIZE_MAX / 2 / sizeof(value_type)) throw std::bad_alloc();
+      first = static_cast<value_type*>(::operator new(count * sizeof(value_type), alignment));
+    }
+    room(const room&) = delete;
+    room& operator=(const room&) = delete;
+    ~room() { ::operator delete(first, alignment); }
+
+    static constexpr std::align_val_t alignment{alignof(value_type)};
+    value_type* first;
+  };
 
   // Keeps a stream from being destroyed meanwhile.
   class pinned {
@@ -314,13 +320,13 @@ class callback_stream {
     --core_.size;
     return item;
   }
-  value_type& front() noexcept { return items_[core_.head]; }
+  value_type& front() noexcept { return items_.first[core_.head]; }
   void advance() noexcept { core_.head = (core_.head + 1) % core_.capacity; }
 
   static constexpr char type_ = 0;  // its address tells apart streams of different types
 
   detail::stream_core core_;
-  value_type* items_;  // a ring
+  room items_;  // a ring
   detail::callback_slot* slot_;
   std::uint64_t generation_;
 };

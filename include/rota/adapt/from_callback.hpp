@@ -13,10 +13,10 @@
 #include <rota/adapt/callback_slot.hpp>
 #include <rota/base/error.hpp>
 #include <rota/coro/cancellation.hpp>
+#include <rota/coro/concepts.hpp>
 #include <rota/coro/describe.hpp>
 #include <rota/detail/result_storage.hpp>
 #include <rota/loop/event_loop.hpp>
-#include <rota/scope/cancel_scope.hpp>
 
 namespace rota {
 

@@ -43,6 +43,8 @@ struct event_loop_options {
   rota::backend backend = rota::backend::automatic;
   /// How long the destructor waits for cancelled tasks to end before it reports those that do not.
   duration shutdown_deadline = std::chrono::seconds(10);
+  /// Set by guest_loop: the loop is driven by another one, which waits for its descriptor.
+  bool is_guest = false;
 };
 
 /// Always on; one call reads them all.
@@ -106,7 +108,8 @@ class event_loop final : public executor, public callback_layer {
 
   /// Throws std::system_error when the wished backend cannot be had, std::invalid_argument for a misspelt
   /// ROTA_BACKEND.
-  explicit event_loop(const options& wishes = options()) : event_loop(detail::open_reactor(wishes.backend), wishes) {}
+  explicit event_loop(const options& wishes = options())
+      : event_loop(detail::open_reactor(wishes.backend, wishes.is_guest), wishes) {}
   /// A loop on a reactor that was made elsewhere: tests, guests.
   explicit event_loop(detail::owned<detail::reactor> reactor, const options& wishes = options())
       : executor(true), options_(wishes), reactor_(std::move(reactor)), timers_(reactor_->now()) {
@@ -258,7 +261,7 @@ class event_loop final : public executor, public callback_layer {
     while (detail::posted* work = taken.pop()) work->run(*work);  // which may destroy it
   }
   void iterate();
-  void poll();
+  void poll(bool may_wait = true);
   bool poll_is_due();
   void expire_timers(detail::nanoseconds now);
   void run_posts(detail::posted* posts);
@@ -401,6 +404,28 @@ struct loop_access {
     ++loop.tasks_;
     loop.ready_.push(reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(&task) | event_loop::first_step_tag));
   }
+  // ---- a loop inside another one (adapt/guest_loop.hpp)
+
+  /// Polls without waiting and runs what is ready then.
+  static void step(event_loop& loop) {
+    loop.check_thread();
+    bool polled = false;
+    loop.run_while([&] {
+      if (std::exchange(polled, true)) return false;
+      loop.poll(false);
+      return !loop.ready_.empty();
+    });
+    if (loop.error_) std::rethrow_exception(std::exchange(loop.error_, nullptr));
+  }
+  /// How long a step may wait for its turn. Afterwards the reactor's descriptor tells of completions and posts.
+  static nanoseconds time_to_next_step(event_loop& loop) {
+    if (!loop.ready_.empty() || !loop.inbox_.fall_asleep() || !loop.reactor_->flush()) return 0;
+    const nanoseconds next = loop.timers_.next_deadline();
+    if (next == never) return never;
+    const nanoseconds time = loop.reactor_->now();
+    return next > time ? next - time : 0;
+  }
+
   static void run_until_finished(event_loop& loop, task_state& task) {
     bool once = true;
     loop.run_while([&] {
@@ -482,13 +507,13 @@ inline void event_loop::expire_timers(detail::nanoseconds now) {
   timers_.expire(now, [this](detail::timer& t) { fire(static_cast<detail::loop_timer&>(t)); });
 }
 
-inline void event_loop::poll() {
+inline void event_loop::poll(bool may_wait) {
   steps_since_poll_ = 0;
   polls_skipped_ = 0;
   last_look_ = 0;
   if (!before_poll_.empty()) [[unlikely]]
     run_list(before_poll_);
-  const bool wait = ready_.empty() && done_.empty() && inbox_.fall_asleep();
+  const bool wait = may_wait && ready_.empty() && done_.empty() && inbox_.fall_asleep();
   detail::posted* posts = nullptr;
   try {
     reactor_->wait(wait ? timers_.next_deadline() : 0, done_);

@@ -44,11 +44,12 @@ class inbox {
     posted* head = head_.load(std::memory_order_relaxed);
     return head == nullptr || head == asleep();
   }
-  /// False: something was posted, do not wait.
+  /// False: something was posted, do not wait. May be called again before take().
   [[nodiscard]] bool fall_asleep() noexcept {
-    posted* expected = nullptr;
-    fell_asleep_ = head_.compare_exchange_strong(expected, asleep(), std::memory_order_relaxed);
-    return fell_asleep_;
+    posted* head = nullptr;
+    if (!head_.compare_exchange_strong(head, asleep(), std::memory_order_relaxed)) return head == asleep();
+    fell_asleep_ = true;
+    return true;
   }
   /// Everything posted so far, oldest first; the loop counts as awake.
   posted* take() noexcept {

@@ -31,12 +31,12 @@ inline backend wished_backend(backend wish) {
 /// A reactor of the wished kind. `automatic` falls back to epoll where the kernel or a container forbids io_uring
 /// (ENOSYS, EPERM, EINVAL), and says so once per process; every other failure, and a wish that cannot be met,
 /// throws std::system_error.
-inline owned<reactor> open_reactor(backend wish) {
+inline owned<reactor> open_reactor(backend wish, [[maybe_unused]] bool is_polled = false) {
   wish = wished_backend(wish);
   if (wish == backend::epoll) return owned<reactor>(new epoll_reactor);
 #if ROTA_HAS_LIBURING
   try {
-    return owned<reactor>(new io_uring_reactor);
+    return owned<reactor>(new io_uring_reactor(io_uring_reactor::usual_entries, is_polled));
   } catch (const std::system_error& e) {
     const int error = e.code().value();
     if (wish == backend::io_uring || (error != ENOSYS && error != EPERM && error != EINVAL)) throw;

@@ -128,6 +128,15 @@ class reactor : public socket_calls {
   /// Ends a wait(), or the next one. Any thread, and signal handlers.
   virtual void wake() noexcept = 0;
 
+  // For who waits with another loop's poll or epoll instead of wait().
+
+  /// A descriptor that is readable when wait() has something to do, once flush() was called; always the same. Throws
+  /// std::system_error; ENOTSUP: this reactor has none.
+  virtual int pollable() { throw std::system_error(ENOTSUP, std::generic_category(), "pollable"); }
+  /// Hands all requests to the kernel. False: wait() must be called at once, something is to do that pollable() does
+  /// not tell.
+  virtual bool flush() { return true; }
+
   std::size_t in_flight() const noexcept { return in_flight_; }
   std::size_t descriptors() const noexcept { return descriptors_.size(); }
   const reactor_statistics& statistics() const noexcept { return statistics_; }

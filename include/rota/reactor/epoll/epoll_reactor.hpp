@@ -60,6 +60,9 @@ class epoll_reactor final : public reactor {
     sys::write(wake_.get(), &one, sizeof one);
   }
 
+  int pollable() override { return epoll_.get(); }
+  bool flush() override { return postponed_.empty(); }
+
  protected:
   submitted start(operation& op, descriptor& d) noexcept override {
     const bool reads = op.way() == direction::in;
