@@ -304,22 +304,15 @@ TEST_CASE("a guest is refused inside a running loop") {
   REQUIRE(thread == kind::wrong_thread);
 }
 
-TEST_CASE("an exception of a posted function comes out of step, or is reported") {
-  for (const bool throws : {true, false}) {
-    captured_reports reports;
-    rota::guest_loop_options options;
-    options.throws = throws;
-    guest_loop guest(options);
-    int woken = 0;
-    (void)guest.spawn(sleeper, std::ref(woken));
-    guest.loop().post([] { throw std::runtime_error("posted"); });
-    if (throws)
-      REQUIRE_THROWS_AS(guest.step(), std::runtime_error);
-    else
-      guest.step();
-    REQUIRE(reports.contains("posted") == !throws);
-    host_until(guest, [&] { return woken == 1; });  // and the guest goes on
-  }
+TEST_CASE("an exception of a posted function is reported, and the guest goes on") {
+  captured_reports reports;
+  guest_loop guest;
+  int woken = 0;
+  (void)guest.spawn(sleeper, std::ref(woken));
+  guest.loop().post([] { throw std::runtime_error("posted"); });
+  guest.step();
+  REQUIRE(reports.contains("posted"));
+  host_until(guest, [&] { return woken == 1; });
 }
 
 TEST_CASE("a host ends its guest step by step, or at once") {

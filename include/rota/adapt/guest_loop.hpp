@@ -11,24 +11,12 @@
 #include <utility>
 
 #include <rota/base/clock.hpp>
-#include <rota/base/report.hpp>
 #include <rota/base/usage_error.hpp>
 #include <rota/coro/cancellation.hpp>
-#include <rota/coro/describe.hpp>
 #include <rota/loop/event_loop.hpp>
 #include <rota/loop/spawn.hpp>
 
 namespace rota {
-
-/// How a guest_loop is made.
-struct guest_loop_options {
-  guest_loop_options() noexcept {}
-
-  event_loop_options loop;
-  /// What step() does with an exception that would end event_loop::run() (of a posted function, or the kernel's):
-  /// throws it into the host, or reports it and goes on. Either way the loop can be stepped again.
-  bool throws = true;
-};
 
 /// An event loop that another loop drives: Qt, GTK, libuv, a game, or a plain poll(2).
 ///
@@ -42,8 +30,8 @@ struct guest_loop_options {
 class guest_loop {
  public:
   /// Throws what event_loop's constructor throws.
-  explicit guest_loop(const guest_loop_options& options = guest_loop_options())
-      : throws_(options.throws), loop_(for_guest(options.loop)), fd_(detail::loop_access::kernel(loop_).pollable()) {}
+  explicit guest_loop(const event_loop_options& options = event_loop_options())
+      : loop_(for_guest(options)), fd_(detail::loop_access::kernel(loop_).pollable()) {}
   guest_loop(const guest_loop&) = delete;
   guest_loop& operator=(const guest_loop&) = delete;
 
@@ -66,16 +54,10 @@ class guest_loop {
   }
 
   /// Takes what has completed and runs, once, everything that is ready then; never waits. Throws usage_error inside a
-  /// running loop or on another thread.
+  /// running loop or on another thread, std::system_error when the kernel refuses to be polled. What callbacks and
+  /// posted functions throw goes to the loop's exception handler.
   void step() {
-    try {
-      detail::loop_access::step(loop_);
-    } catch (const usage_error&) {
-      throw;
-    } catch (...) {
-      if (throws_) throw;
-      report("an exception ended a step of a guest loop: %s", detail::describe(std::current_exception()).c_str());
-    }
+    detail::loop_access::step(loop_);
     (void)timeout();  // for hosts that do not ask
   }
 
@@ -124,7 +106,6 @@ class guest_loop {
     return options;
   }
 
-  bool throws_;
   event_loop loop_;
   const int fd_;
 };
