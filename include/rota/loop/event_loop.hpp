@@ -748,7 +748,8 @@ inline event_loop::~event_loop() {
   detail::scope_tree::for_each_task(root_, [](detail::task_state& task) {
     report("the event loop was destroyed, but %s did not stop", detail::describe(task).c_str());
   });
-  if (ROTA_ASSERTIONS) detail::trap("an event loop was destroyed with %zu tasks that ignore their cancellation", tasks_);
+  if (ROTA_ASSERTIONS)
+    detail::trap("an event loop was destroyed with %zu tasks that ignore their cancellation", tasks_);
   root_.children = 0;
   (void)reactor_.release();  // never free what the kernel may still write to
 }
