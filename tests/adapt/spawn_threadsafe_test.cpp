@@ -39,7 +39,7 @@ class loop_thread {
   loop_thread() {
     std::promise<rota::event_loop*> made;
     auto loop = made.get_future();
-    thread_ = std::thread([this, made = std::move(made)]() mutable {
+    thread_ = std::thread([made = std::move(made)]() mutable {
       rota::event_loop l;
       made.set_value(&l);
       l.run();
