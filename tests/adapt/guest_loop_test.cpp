@@ -223,6 +223,29 @@ TEST_CASE("completions that another eventfd causes are told every time") {
   }
 }
 
+TEST_CASE("callbacks, timers and watches that the host asks for between steps reach the kernel") {
+  guest_loop guest;
+  int ends[2];
+  REQUIRE(::pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0);
+  const rota::unique_fd in(ends[0]);
+  const rota::unique_fd out(ends[1]);
+  guest.step();
+  int called = 0;
+  guest.call([&] {
+    guest.loop().call_soon([&] { ++called; });
+    guest.loop().add_reader(in.get(), [&] {
+      char byte;
+      called += ::read(in.get(), &byte, 1) == 1;
+    });
+  });
+  host_until(guest, [&] { return called == 1; });
+  guest.step();
+  REQUIRE(::write(out.get(), "x", 1) == 1);
+  host_until(guest, [&] { return called == 2; });
+  guest.call([&] { guest.loop().remove_reader(in.get()); });
+  host_until(guest, [&] { return guest.timeout_ms() == -1; });
+}
+
 TEST_CASE("a cancel by the host between steps ends the wait of a task") {
   guest_loop guest;
   int ends[2];
