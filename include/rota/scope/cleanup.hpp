@@ -14,7 +14,9 @@
 #include <rota/base/callable.hpp>
 #include <rota/base/clock.hpp>
 #include <rota/base/owned.hpp>
+#include <rota/base/report.hpp>
 #include <rota/coro/concepts.hpp>
+#include <rota/coro/describe.hpp>
 #include <rota/coro/outcome.hpp>
 #include <rota/coro/task.hpp>
 #include <rota/scope/exception_group.hpp>
@@ -32,19 +34,33 @@ class cleanup_errors {
   void add(std::exception_ptr error) noexcept {
     try {
       cleanups_.emplace_back(error, "cleanup");
-    } catch (...) {  // out of memory: the next cleanup must run all the same, and one error will do
-      if (!body_ || is_cancellation(body_)) body_ = std::move(error);
+    } catch (...) {  // out of memory: the next cleanup must run all the same
+      if (!body_failed())
+        body_ = std::move(error);
+      else
+        report_lost(error);
     }
   }
-  std::exception_ptr combined() {
+  /// Without memory for the group, std::bad_alloc.
+  std::exception_ptr combined() noexcept {
     if (cleanups_.empty()) return body_;
-    const bool body_failed = body_ && !is_cancellation(body_);
-    if (!body_failed && cleanups_.size() == 1) return cleanups_.front().error;
-    if (body_failed) cleanups_.insert(cleanups_.begin(), exception_group::member(body_, "the body"));
-    return std::make_exception_ptr(exception_group("a body and its cleanup", std::move(cleanups_)));
+    if (!body_failed() && cleanups_.size() == 1) return cleanups_.front().error;
+    try {
+      if (body_failed()) cleanups_.insert(cleanups_.begin(), exception_group::member(body_, "the body"));
+      return std::make_exception_ptr(exception_group("a body and its cleanup", cleanups_));
+    } catch (...) {
+      if (body_failed() && cleanups_.front().error != body_) report_lost(body_);
+      for (const exception_group::member& m : cleanups_) report_lost(m.error);
+      return std::current_exception();
+    }
   }
 
  private:
+  bool body_failed() const noexcept { return body_ && !is_cancellation(body_); }
+  static void report_lost(const std::exception_ptr& error) noexcept {
+    report("out of memory: an error of a body or its cleanup is lost: %s", describe(error).c_str());
+  }
+
   std::exception_ptr body_;
   std::vector<exception_group::member> cleanups_;
 };
@@ -72,6 +88,9 @@ class cleanup_stack {
   };
 
  public:
+  cleanup_stack() noexcept = default;
+  ~cleanup_stack() { task_access::discard(runner_); }
+
   bool empty() const noexcept { return !first_; }
 
   template <class F, class... Args>
@@ -81,15 +100,25 @@ class cleanup_stack {
         "defer(limit, f, args...): f cannot be called with these arguments, which are stored and passed on as rvalues");
     owned<node> made(
         new call<std::decay_t<F>, std::decay_t<Args>...>(limit, std::forward<F>(f), std::forward<Args>(args)...));
+    if (!has_runner_) {
+      runner_ = run_all();
+      has_runner_ = true;
+    }
     made->next = std::move(first_);
     first_ = std::move(made);
   }
 
-  /// Runs them all, also those that are deferred meanwhile. Gives the error to throw, or null. (A template, so that only
-  /// who calls it compiles it.)
+  /// Runs them all, also those that are deferred meanwhile. Gives the error to throw, or null. Once; must not be empty.
+  task<std::exception_ptr> run(std::exception_ptr body_error) noexcept {
+    body_error_ = std::move(body_error);
+    return std::move(runner_);
+  }
+
+ private:
+  // (A template, so that only who calls it compiles it.)
   template <int = 0>
-  task<std::exception_ptr> run(std::exception_ptr body_error) {
-    cleanup_errors errors(std::move(body_error));
+  task<std::exception_ptr> run_all() {
+    cleanup_errors errors(std::move(body_error_));
     while (first_) {
       const owned<node> one = std::move(first_);
       first_ = std::move(one->next);
@@ -104,8 +133,10 @@ class cleanup_stack {
     co_return errors.combined();
   }
 
- private:
   owned<node> first_;
+  task<std::exception_ptr> runner_;  // made by the first push: no cleanup is left out because its frame finds no memory
+  bool has_runner_ = false;
+  std::exception_ptr body_error_;
 };
 
 template <class R, class F>

@@ -51,7 +51,10 @@ class failure_collector : public task_owner {
     if (!failed() && !body_failed) return body;
     try {
       return group_of_failures(body_failed ? body : nullptr);
-    } catch (...) {
+    } catch (...) {  // its errors are told at least
+      for (task_state* child = first_; child; child = next_of(*child))
+        loop_access::report_lost(*child, *error_of(*child));
+      if (body_failed) report("out of memory: the error of %s is lost: %s", what_, describe(body).c_str());
       return std::current_exception();
     }
   }
@@ -67,8 +70,9 @@ class failure_collector : public task_owner {
     message += ", ";
     message += at.file_name();
     message += ":" + std::to_string(at.line());
+    std::exception_ptr group = std::make_exception_ptr(exception_group(std::move(message), std::move(members)));
     drop_failures();
-    return std::make_exception_ptr(exception_group(std::move(message), std::move(members)));
+    return group;
   }
 
   void keep(task_state& child) noexcept {
