@@ -1,65 +1,20 @@
 // Memory runs out at each allocation in turn: std::bad_alloc where it can be caught, nothing lost.
-// Frames come from operator new here, so that each of them can fail, too.
-#define ROTA_PLAIN_FRAMES 1
+#include "support/failing_new.hpp"
+
 #include <csignal>
-#include <cstdlib>
-#include <new>
 #include <optional>
+#include <stdexcept>
 #include <string>
 
-#include "support/rota_test.hpp"
 #include "support/sockets.hpp"
-
-namespace {
-long allocations_left = -1;  // negative: no limit
-bool no_memory = false;      // every allocation fails
-
-[[maybe_unused]] void* allocate(std::size_t size, std::size_t alignment) {
-  if (no_memory) throw std::bad_alloc();
-  if (allocations_left >= 0 && allocations_left-- == 0) {
-    allocations_left = -1;
-    throw std::bad_alloc();
-  }
-  void* block = nullptr;
-  if (::posix_memalign(&block, alignment < sizeof(void*) ? sizeof(void*) : alignment, size ? size : 1) != 0)
-    throw std::bad_alloc();
-  return block;
-}
-}  // namespace
-
-// ThreadSanitizer's runtime does not let a program replace them.
-#if !ROTA_TSAN
-void* operator new(std::size_t size) { return allocate(size, alignof(std::max_align_t)); }
-void* operator new(std::size_t size, std::align_val_t alignment) {
-  return allocate(size, static_cast<std::size_t>(alignment));
-}
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
-  try {
-    return allocate(size, alignof(std::max_align_t));
-  } catch (const std::bad_alloc&) {
-    return nullptr;
-  }
-}
-void operator delete(void* block) noexcept { std::free(block); }
-void operator delete(void* block, std::size_t) noexcept { std::free(block); }
-void operator delete(void* block, std::align_val_t) noexcept { std::free(block); }
-void operator delete(void* block, std::size_t, std::align_val_t) noexcept { std::free(block); }
-void operator delete(void* block, const std::nothrow_t&) noexcept { std::free(block); }
-#endif
 
 namespace {
 
 using namespace std::chrono_literals;
 using rota::task;
-
-struct counted {
-  static inline int alive = 0;
-  counted() { ++alive; }
-  counted(const counted&) { ++alive; }
-  counted(counted&&) noexcept { ++alive; }
-  counted& operator=(const counted&) = delete;
-  ~counted() { --alive; }
-};
+using rota_test::allocations_left;
+using rota_test::counted;
+using rota_test::no_memory;
 
 task<int> leaf(counted, int n) {
   co_await rota::yield();
@@ -89,38 +44,7 @@ TEST_CASE("whichever allocation fails, the loop is left as it was and nothing le
   if (rota_test::under_tsan) {
     SKIP("ThreadSanitizer does not let a program replace operator new");
   }
-  const rota_test::captured_reports reports;
-  rota::event_loop loop;
-  REQUIRE(loop.run(program()) == 3);
-  long failing = 0;
-  int failures = 0;
-  for (bool passed = false; !passed; ++failing) {
-    REQUIRE(failing < 1000);
-    const rota_test::frame_balance nothing_left;
-    try {
-      allocations_left = failing;
-      const int result = loop.run(program());
-      passed = allocations_left >= 0;
-      allocations_left = -1;
-      REQUIRE(result == 3);
-    } catch (const std::bad_alloc&) {
-      allocations_left = -1;
-      ++failures;
-    }
-    // What the failed program had spawned goes on; it needs a few iterations to end.
-    for (int i = 0; i != 10 && loop.statistics().tasks != 0; ++i) {
-      const auto pause = []() -> task<> {
-        for (int n = 0; n != 10; ++n) co_await rota::yield();
-      };
-      loop.run(pause());
-    }
-    INFO("allocation " << failing << " failed");
-    rota_test::require_quiescent(loop);
-    REQUIRE(counted::alive == 0);
-  }
-  INFO(reports.all());
-  REQUIRE(failures >= 6);
-  REQUIRE(loop.run(program()) == 3);
+  REQUIRE(rota_test::fail_each_allocation(program, 3) >= 6);
 }
 
 TEST_CASE("a post that finds no memory throws and changes nothing") {
