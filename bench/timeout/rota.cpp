@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <system_error>
+#include <utility>
 
 #include <rota/rota.hpp>
 
@@ -28,6 +29,30 @@ rota::task<> completed(benchmark::State& state) {
     benchmark::DoNotOptimize(value);
   }
   allocations::report(state, before, state.iterations());
+}
+
+// Somebody's library: calls back in the next turn of the loop.
+struct device {
+  rota::callback<int> done;
+  bool stop = false;
+};
+
+rota::task<> answer_every_turn(device* source) {
+  for (; !source->stop; co_await rota::yield()) source->done(7);
+}
+
+rota::task<> called_back(benchmark::State& state) {
+  device source;
+  auto request = [&source](rota::callback<int> done) { source.done = std::move(done); };
+  rota::join_handle<void> loop = rota::spawn(answer_every_turn, &source);
+  const std::uint64_t before = allocations::count;
+  for (auto _ : state) {
+    const int value = co_await rota::timeout(limit, rota::from_callback<int>(request));
+    benchmark::DoNotOptimize(value);
+  }
+  allocations::report(state, before, state.iterations());
+  source.stop = true;
+  co_await loop;
 }
 
 constexpr int waiting = 1000;
@@ -78,6 +103,7 @@ void run(benchmark::State& state) {
 
 BENCHMARK(run<completed<return_at_once>>)->Name("timeout/rota/ready");
 BENCHMARK(run<completed<return_next_turn>>)->Name("timeout/rota/next_turn");
+BENCHMARK(run<called_back>)->Name("timeout/rota/callback");
 BENCHMARK(run<expire_in_turn<expire_until>>)->Name("timeout/rota/expired:1000");
 BENCHMARK(run<expire_in_turn<throw_until>>)->Name("timeout/rota/throws:1000");
 BENCHMARK_MAIN();
