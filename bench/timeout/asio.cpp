@@ -245,8 +245,10 @@ asio::awaitable<void, E> expire_in_turn(benchmark::State& state) {
   for (int i = 0; i < waiting; ++i)
     asio::co_spawn(executor, expire_until<E, expires, how>(stop, expired, running), asio::detached);
   const std::uint64_t before = allocations::count;
-  for (auto _ : state)
-    for (const std::int64_t aim = expired + waiting; expired < aim;) co_await asio::post(asio::deferred);
+  for (auto _ : state) {
+    const std::int64_t aim = expired + waiting;
+    while (expired < aim) co_await asio::post(asio::deferred);
+  }
   allocations::report(state, before, expired);
   stop = true;
   while (running != 0) co_await asio::post(asio::deferred);

@@ -82,8 +82,10 @@ rota::task<> expire_in_turn(benchmark::State& state) {
   auto body = [&state, &stop, &expired](rota::task_group& group) -> rota::task<> {
     for (int i = 0; i < waiting; ++i) (void)group.spawn(until, &stop, &expired);
     const std::uint64_t before = allocations::count;
-    for (auto _ : state)
-      for (const std::int64_t aim = expired + waiting; expired < aim;) co_await rota::yield();
+    for (auto _ : state) {
+      const std::int64_t aim = expired + waiting;
+      while (expired < aim) co_await rota::yield();
+    }
     allocations::report(state, before, expired);
     stop = true;
   };
