@@ -54,7 +54,7 @@ int main() {
 
   std::thread worker([&loop] {
     const int answer = 6 * 7;  // takes its time, elsewhere
-    loop.call_soon_threadsafe([answer] { std::printf("the answer is %d\n", answer); });
+    loop.call_soon_threadsafe([](int n) { std::printf("the answer is %d\n", n); }, answer);
   });
   loop.run();
   worker.join();
