@@ -29,6 +29,7 @@ struct cancel_record {
   std::uint32_t references = 1;
   cancel_kind kind = cancel_kind::requested;
   std::source_location where;
+  std::int64_t noticed_at = 0;  // by the loop's clock; only in debug mode
   std::size_t length = 0;
 
   // Cancelling must not fail: without memory there is no record, and the exception has no text.

@@ -1,7 +1,9 @@
 // Cancelling a scope, and what a suspension in a cancelled scope throws. Rules R2 and R3.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <new>
 #include <source_location>
@@ -14,12 +16,42 @@
 
 namespace rota::detail {
 
+/// A value that is bound to a task_local (loop/task_local.hpp). Immutable, and shared by all tasks that inherited it;
+/// counted without atomics, like the tasks it belongs to one loop.
+struct local_value {
+  local_value(const void* of, void (*f)(local_value&) noexcept) noexcept : local(of), free(f) {}
+
+  static local_value* share(local_value* value) noexcept {
+    if (value) ++value->references;
+    return value;
+  }
+  // A loop: the last task of a long chain must not need a deep stack.
+  static void release(local_value* value) noexcept {
+    while (value && --value->references == 0) {
+      local_value* const outer = value->outer;
+      value->free(*value);
+      value = outer;
+    }
+  }
+
+  std::size_t references = 1;
+  local_value* outer = nullptr;  // what was bound before; a reference
+  const void* local;             // the task_local, by its address
+  void (*free)(local_value& self) noexcept;
+};
+
 /// What few tasks need, so that every task pays one pointer.
 struct task_extras : task_extras_base {
   cancel_record* record = nullptr;  // why handle.cancel() was called
+  local_value* locals = nullptr;    // the innermost first; a reference
+  std::uint64_t id = 0;             // 0: nobody has asked for it
+  task_extras* next = nullptr;      // before the task exists
   std::string name;
 
-  ~task_extras() { cancel_record::release(record); }
+  ~task_extras() {
+    cancel_record::release(record);
+    local_value::release(locals);
+  }
 };
 
 inline task_extras* extras_of(task_state& task) noexcept {
@@ -27,6 +59,15 @@ inline task_extras* extras_of(task_state& task) noexcept {
   auto* extras = new (std::nothrow) task_extras;
   if (extras) task.adopt_extras(extras);
   return extras;
+}
+
+/// Unique in the process, given when somebody asks first, so that the others cost nothing. 0 without memory.
+inline std::uint64_t id_of(task_state& task) noexcept {
+  static constinit std::atomic<std::uint64_t> last{0};  // relaxed: nothing but uniqueness is wanted
+  task_extras* extras = extras_of(task);
+  if (!extras) return 0;
+  if (extras->id == 0) extras->id = last.fetch_add(1, std::memory_order_relaxed) + 1;
+  return extras->id;
 }
 
 /// A scope that a task has opened within its own body: with_cancel_scope, timeout, a group.
@@ -42,6 +83,8 @@ struct open_scope : scope_node {
   }
   void leave() noexcept {
     ROTA_ASSERT(host->current == this);
+    if (first_) [[unlikely]]
+      drop_watch(*this);
     host->current = parent_;
     unlink();
   }
@@ -65,12 +108,30 @@ struct open_scope : scope_node {
     }
   }
 
+  /// Frees the scope_watch that hangs below the scope, if any.
+  static void drop_watch(scope_node& scope) noexcept;
+
   task_state* host = nullptr;
   cancel_record* record = nullptr;
   std::source_location deadline_set_at;
 
+  using scope_node::has_deadline;
   using scope_node::is_owner;
+  using scope_node::set;
   using scope_node::shielded;
+};
+
+/// A leaf of the tree, without a task of its own, that is told when the scope above it is cancelled. That scope owns it;
+/// it has at most one, which is then its first child.
+struct scope_watch : open_scope {
+  scope_watch(void (*c)(scope_watch&) noexcept, void (*f)(scope_watch&) noexcept) noexcept
+      : open_scope(is_watch), cancelled(c), free(f) {}
+
+  using scope_node::link_first;
+  using scope_node::unlink;
+
+  void (*cancelled)(scope_watch& self) noexcept;
+  void (*free)(scope_watch& self) noexcept;
 };
 
 // The scope tree's own moves; scope_node's links are protected from everybody else.
@@ -97,8 +158,10 @@ struct scope_tree : scope_node {
   /// Marks the node and, in order, everything below it that no shield protects, and wakes who is suspended there.
   static void cancel(scope_node& root, cancel_kind kind, std::string_view reason, std::source_location where) noexcept {
     if (root.cancel_requested()) return;
+    cancel_record* const record = cancel_record::make(kind, reason, where);
+    if (task_state* host = host_of(root)) host->exec->cancel_begins(*host, record);
     as(root).set(requested);
-    keep_record(root, cancel_record::make(kind, reason, where));
+    keep_record(root, record);
     if (!root.is_cancelled()) mark_below(root);  // otherwise an enclosing scope was cancelled before: everybody knows
   }
 
@@ -119,6 +182,14 @@ struct scope_tree : scope_node {
       if (node->is_shielded()) break;
     }
     return found;
+  }
+
+  static bool is_timed(scope_node& node) noexcept { return as(node).has(has_deadline); }
+  static bool has_children(scope_node& node) noexcept { return as(node).first_ != nullptr; }
+  /// The watch that hangs below the scope, or null.
+  static scope_watch* watch_of(scope_node& scope) noexcept {
+    scope_node* first = as(scope).first_;
+    return first && as(*first).has(is_watch) ? static_cast<scope_watch*>(static_cast<open_scope*>(first)) : nullptr;
   }
 
   /// Calls f(task) for every task below the scope, for a report.
@@ -153,9 +224,28 @@ struct scope_tree : scope_node {
   static void mark(scope_node& node) noexcept {
     as(node).set(effective);
     task_state* task = host_of(node);
-    if (task && task->current == &node && task->wait != 0) task->exec->cancel_wait(*task);
+    if (task && task->current == &node && task->wait != 0)
+      task->exec->cancel_wait(*task);
+    else if (as(node).has(is_watch)) [[unlikely]]
+      static_cast<scope_watch&>(static_cast<open_scope&>(node)).cancelled(static_cast<scope_watch&>(node));
   }
 };
+
+ROTA_COLD inline void open_scope::drop_watch(scope_node& scope) noexcept {
+  if (scope_watch* watch = scope_tree::watch_of(scope)) {
+    watch->unlink();
+    watch->free(*watch);
+  }
+}
+
+/// At the end of a task, before its frame goes.
+inline void free_extras(task_state& task) noexcept {
+  task_extras* const extras = task.extras();
+  if (!extras) [[likely]]
+    return;
+  open_scope::drop_watch(task);
+  delete extras;
+}
 
 /// Ends the current suspension point of `task`, which is in a cancelled scope.
 [[noreturn]] ROTA_COLD inline void throw_cancelled(task_state& task) {

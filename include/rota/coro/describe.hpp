@@ -87,11 +87,21 @@ inline std::source_location line_of(task_state& task) noexcept {
   return task.root().waits_at;
 }
 
-/// "task 'importer', last at server.cpp:42"
-ROTA_COLD inline description describe(task_state& task, std::source_location at) noexcept {
+/// "task 'importer'"; without a name "task 7", if somebody has asked for its number, else "task".
+inline description name_of(const char* name, std::uint64_t id) noexcept {
   description text;
   text.add("task");
-  if (task.extras() && !task.extras()->name.empty()) text.add(" '%s'", task.extras()->name.c_str());
+  if (*name != '\0')
+    text.add(" '%s'", name);
+  else if (id != 0)
+    text.add(" %llu", static_cast<unsigned long long>(id));
+  return text;
+}
+
+/// "task 'importer', last at server.cpp:42"
+ROTA_COLD inline description describe(task_state& task, std::source_location at) noexcept {
+  const task_extras* extras = task.extras();
+  description text = name_of(extras ? extras->name.c_str() : "", extras ? extras->id : 0);
   text.add(", %s at %s:%u", task.has(task_state::started) ? "last" : "made", at.file_name(),
            static_cast<unsigned>(at.line()));
   return text;

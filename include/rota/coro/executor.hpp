@@ -8,12 +8,14 @@
 #include <utility>
 
 #include <rota/base/config.hpp>
+#include <rota/base/report.hpp>
 #include <rota/coro/ready_queue.hpp>
 
 namespace rota {
 
 namespace detail {
 struct task_state;
+struct cancel_record;
 
 /// A piece of work that crosses threads: intrusive, so that posting allocates nothing. Owned by whoever posts it
 /// until `run` is called, which may destroy it.
@@ -93,7 +95,15 @@ class executor {
   // The rest is for the library, on the executor's own thread.
 
   /// Queues a suspended frame. Room for one entry per task was reserved when the task was made: cannot fail.
-  void resume_later(void* frame) noexcept { ready_.push(frame); }
+  void resume_later(void* frame) noexcept {
+#if ROTA_ASSERTIONS
+    if (on_another_thread()) [[unlikely]]
+      woken_by_another_thread();
+#endif
+    ready_.push(frame);
+  }
+  /// The calling thread is not the one on which this executor last ran. False before it ran at all.
+  bool on_another_thread() const noexcept { return running_ && running_ != &detail::running_task(); }
 
   /// `frame` runs next, when the stack has unwound to run_frame().
   void park(void* frame) noexcept {
@@ -111,11 +121,15 @@ class executor {
 
   /// Asks the operation or timer that the task waits for (detail::wait_kind) to end early.
   virtual void cancel_wait(detail::task_state& task) noexcept = 0;
+  /// A scope of the task is about to be cancelled, with this record, or with none for lack of memory.
+  virtual void cancel_begins(detail::task_state&, detail::cancel_record*) noexcept {}
   /// The task's body has ended, with task_state::failed if by an exception, and its frame is suspended for good; still
   /// inside the frame's final suspension.
   virtual void task_finished(detail::task_state& task) noexcept = 0;
   /// The innermost frame of a task that waits for something, for reports; null where that is not known.
   virtual void* waiting_frame(detail::task_state&) noexcept { return nullptr; }
+  /// The task whose step runs on this executor's thread, or null.
+  detail::task_state* running() const noexcept { return running_ ? *running_ : nullptr; }
   /// True for rota::event_loop.
   bool is_event_loop() const noexcept { return is_event_loop_; }
 
@@ -167,6 +181,12 @@ class executor {
   detail::ready_queue ready_;
 
  private:
+  [[noreturn]] ROTA_COLD static void woken_by_another_thread() noexcept {
+    detail::trap(
+        "a task was woken on another thread than its event loop's: what it waits for belongs to one loop; "
+        "event_loop::post() lets other threads reach it");
+  }
+
   static constexpr std::ptrdiff_t deepest_stack = 64 * 1024;
 
   void* parked_ = nullptr;

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 namespace rota {
 
@@ -31,19 +32,22 @@ class scope_node {
 
  protected:
   enum flag : std::uint32_t {
-    requested = 1,        // cancel() was called on this node
-    effective = 2,        // this node or an enclosing one is cancelled, and no shield lies between
-    shielded = 4,         // the cancellation of enclosing scopes stops here
-    is_task = 8,          // the node is a detail::task_state
-    is_owner = 16,        // the node is a detail::task_owner: its children report their end to it
-    sees_success = 1024,  // owner: it wants to hear of children that end well, too
-    started = 32,         // task: its first step has run
-    finished = 64,        // task: its body has ended
-    retrieved = 128,      // task: somebody has seen its outcome
-    failed = 256,         // task: it ended with an exception
-    was_cancelled = 512,  // task: that exception was rota::cancelled
-    marked = 2048,        // task: for a moment, by who looks for duplicates
-    stands_in = 4096,     // task: its root only keeps the arguments of the coroutine that it awaits
+    requested = 1,         // cancel() was called on this node
+    effective = 2,         // this node or an enclosing one is cancelled, and no shield lies between
+    shielded = 4,          // the cancellation of enclosing scopes stops here
+    is_task = 8,           // the node is a detail::task_state
+    is_owner = 16,         // the node is a detail::task_owner: its children report their end to it
+    sees_success = 1024,   // owner: it wants to hear of children that end well, too
+    started = 32,          // task: its first step has run
+    finished = 64,         // task: its body has ended
+    retrieved = 128,       // task: somebody has seen its outcome
+    failed = 256,          // task: it ended with an exception
+    was_cancelled = 512,   // task: that exception was rota::cancelled
+    marked = 2048,         // task: for a moment, by who looks for duplicates
+    stands_in = 4096,      // task: its root only keeps the arguments of the coroutine that it awaits
+    is_watch = 8192,       // the node is a detail::scope_watch: a leaf that hears of cancels
+    told_late = 16384,     // task: debug mode has reported that it goes on in spite of a cancel
+    has_deadline = 32768,  // open scope: it has, or had, a deadline
   };
 
   explicit scope_node(std::uint32_t flags) noexcept : flags_(static_cast<std::uint16_t>(flags)) {}
@@ -64,6 +68,13 @@ class scope_node {
       previous_ = parent.first_ = this;
     }
     if (parent.is_cancelled() && !is_shielded()) set(effective);
+  }
+  /// The same, before the other children.
+  void link_first(scope_node& parent) noexcept {
+    link(parent);
+    if (parent.first_ == this) return;
+    previous_->next_ = nullptr;
+    next_ = std::exchange(parent.first_, this);
   }
   void unlink() noexcept {
     scope_node*& first = parent_->first_;

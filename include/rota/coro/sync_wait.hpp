@@ -82,7 +82,7 @@ T sync_wait(task<T> t) {
   frame.promise().state = &state;
   frame.promise().outcome = &outcome;
   thread.run(state, frame.address());
-  delete state.extras();
+  detail::free_extras(state);
   return outcome.take();
 }
 

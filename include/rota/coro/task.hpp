@@ -9,6 +9,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <rota/base/debug_mode.hpp>
 #include <rota/base/report.hpp>
 #include <rota/base/usage_error.hpp>
 #include <rota/coro/frame_memory.hpp>
@@ -272,9 +273,7 @@ class [[nodiscard("a task does nothing until it is awaited or run")]] task {
   void drop() noexcept {
     if (!valid()) return;
     auto handle = std::coroutine_handle<promise_type>::from_address(frame_);
-#if ROTA_ASSERTIONS
-    detail::report_never_awaited(handle.promise().waits_at);
-#endif
+    if (detail::debug_mode()) detail::report_never_awaited(handle.promise().waits_at);
     handle.destroy();
   }
 

@@ -156,6 +156,7 @@ struct task_state : scope_node {
   using scope_node::set;
   using scope_node::stands_in;
   using scope_node::started;
+  using scope_node::told_late;
   using scope_node::unlink;
   using scope_node::was_cancelled;
 

@@ -41,6 +41,7 @@ struct call_node : posted {
 
   /// Calls it and tells the exception handler what it throws.
   void invoke_on(event_loop& on) noexcept {
+    const nanoseconds began = loop_access::callback_begins(on);
     try {
       invoke();
     } catch (...) {
@@ -51,6 +52,7 @@ struct call_node : posted {
       text.add(" failed");
       loop_access::report_error(&on, std::current_exception(), text, of, made_at);
     }
+    loop_access::callback_ended(on, began, made_at);
   }
 
   std::source_location made_at;
@@ -96,7 +98,7 @@ struct single_call : call_node {
     const bool left = withdraw();
     drop();  // perhaps with the handle that asked for it
     if (left) {
-      loop_access::unreserve_task(its);
+      loop_access::unreserve(its);
       release();
     }
     return true;
@@ -107,7 +109,7 @@ struct single_call : call_node {
     auto& call = static_cast<single_call&>(self);
     event_loop& loop = *call.loop;
     loop_access::poll_next(loop);
-    if (call.has_room) loop_access::unreserve_task(loop);
+    if (call.has_room) loop_access::unreserve(loop);
     if (loop_access::is_shut_down(loop))
       call.leave_waiting(call_stage::dropped);
     else if (call.leave_waiting(call_stage::called))
@@ -289,7 +291,7 @@ template <class Base, class F, class... BaseArgs>
 call<Base, F>& make_single(event_loop& loop, F&& f, BaseArgs&&... base) {
   loop_access::check_caller(loop);
   loop_access::check_open(loop);
-  loop_access::reserve_task(loop);
+  loop_access::reserve(loop);
   try {
     call<Base, F>& made = make_call<Base>(std::move(f), static_cast<BaseArgs&&>(base)...);
     made.loop = &loop;
@@ -297,7 +299,7 @@ call<Base, F>& make_single(event_loop& loop, F&& f, BaseArgs&&... base) {
     made.has_room = true;
     return made;
   } catch (...) {
-    loop_access::unreserve_task(loop);
+    loop_access::unreserve(loop);
     throw;
   }
 }

@@ -14,6 +14,7 @@
 
 #include <rota/base/atomic.hpp>
 #include <rota/base/clock.hpp>
+#include <rota/base/debug_mode.hpp>
 #include <rota/base/error.hpp>
 #include <rota/base/owned.hpp>
 #include <rota/base/report.hpp>
@@ -24,6 +25,7 @@
 #include <rota/coro/executor.hpp>
 #include <rota/coro/task.hpp>
 #include <rota/loop/callback_layer.hpp>
+#include <rota/loop/debug_watch.hpp>
 #include <rota/loop/exception_context.hpp>
 #include <rota/loop/inbox.hpp>
 #include <rota/loop/task_owner.hpp>
@@ -45,6 +47,14 @@ struct event_loop_options {
   duration shutdown_deadline = std::chrono::seconds(10);
   /// Set by guest_loop: the loop is driven by another one, which waits for its descriptor.
   bool is_guest = false;
+
+  /// Debug mode: the loop watches its program and reports what asyncio's debug mode would, and more; see
+  /// docs/reference/debugging.md. Costs a look at the clock for each step.
+  bool debug = detail::debug_by_environment();
+  /// Debug mode: a step or a callback that takes so long is reported.
+  duration slow_step = std::chrono::milliseconds(100);
+  /// Debug mode: a task that still runs so long after its scope was cancelled is reported.
+  duration cancel_grace = std::chrono::seconds(5);
 };
 
 /// Always on; one call reads them all.
@@ -68,13 +78,6 @@ struct event_loop_statistics {
 };
 
 namespace detail {
-
-/// A timer of the loop: resumes a frame, cancels a scope, or lets a callback run.
-struct loop_timer : timer {
-  static constexpr std::uintptr_t scope_tag = 1;
-  static constexpr std::uintptr_t posted_tag = 2;
-  std::uintptr_t target = 0;  // a frame; or an open_scope or a posted, with its tag
-};
 
 /// An operation whose `waiter` has this bit set does not resume a frame: the rest is the address of a posted, which runs.
 inline constexpr std::uintptr_t posted_waiter_tag = 1;
@@ -118,6 +121,10 @@ class event_loop final : public executor, public callback_layer {
     arrivals_.loop = this;
     arrivals_.run = &arrivals::perform;
     ready_.reserve();  // for arrivals_
+    if (wishes.debug) {
+      ready_.reserve();  // for the watch
+      watch_ = detail::owned(new detail::debug_watch(*reactor_, timers_, root_, wishes.slow_step, wishes.cancel_grace));
+    }
   }
   /// Cancels every task and runs until all have ended, or shutdown_deadline has passed; then names who did not
   /// stop, aborts in debug builds, and otherwise leaks those frames: the kernel may still write to them.
@@ -166,13 +173,14 @@ class event_loop final : public executor, public callback_layer {
   void post(F f, std::source_location where = std::source_location::current());
 
   rota::backend backend() const noexcept { return reactor_->kind(); }
+  bool debug() const noexcept { return watch_.get() != nullptr; }
   time_point now() const noexcept { return detail::to_time_point(reactor_->now()); }
 
   event_loop_statistics statistics() const noexcept {
     event_loop_statistics s;
     s.tasks = tasks_;
     s.ready = ready_.size();
-    s.timers = timers_.size();
+    s.timers = timers_.size() - (watch_ && watch_->is_armed() ? 1 : 0);
     s.operations = reactor_->in_flight();
     s.descriptors = reactor_->descriptors();
     s.frames = detail::frame_memory::live_on_this_thread();
@@ -187,6 +195,7 @@ class event_loop final : public executor, public callback_layer {
   // ---- executor: for the library
   void cancel_wait(detail::task_state& task) noexcept override;
   void* waiting_frame(detail::task_state& task) noexcept override;
+  void cancel_begins(detail::task_state& task, detail::cancel_record* record) noexcept override;
   void task_finished(detail::task_state& task) noexcept override;
   void destroy_ended(detail::task_state& task) noexcept override;
 
@@ -261,11 +270,15 @@ class event_loop final : public executor, public callback_layer {
     while (detail::posted* work = taken.pop()) work->run(*work);  // which may destroy it
   }
   void iterate();
+  void step(void* entry);
+  void run_watched(std::size_t batch);
   void poll(bool may_wait = true);
   bool poll_is_due();
   void expire_timers(detail::nanoseconds now);
   void run_posts(detail::posted* posts);
   void run_entry(std::uintptr_t entry);
+  void inherit_locals(const detail::task_state& spawner);
+  detail::task_extras* take_inherited() noexcept { return std::exchange(inherited_, inherited_->next); }
   void fire(detail::loop_timer& t) noexcept;
   static void tell_owner(detail::task_state& task, detail::task_owner& owner) noexcept;
   static void wake_joiners(detail::custom_wait* joiner) noexcept;
@@ -291,6 +304,8 @@ class event_loop final : public executor, public callback_layer {
   arrivals arrivals_;
   detail::posted_list before_poll_;
   bool shut_down_ = false;
+  detail::task_extras* inherited_ = nullptr;  // for tasks that are about to exist, linked by their `next`
+  detail::owned<detail::debug_watch> watch_;  // in debug mode
   std::uint64_t steps_ = 0;
   std::uint64_t iterations_ = 0;
   std::uint64_t posts_ = 0;
@@ -325,7 +340,8 @@ struct loop_access {
   /// The loop on which the task runs; throws when it runs on another executor.
   static event_loop& loop_of(task_state& task) {
     if (!task.exec->is_event_loop()) [[unlikely]]
-      throw usage_error(usage_error::kind::no_event_loop, "this needs an event loop, and the task runs on none");
+      throw_usage_error(usage_error::kind::no_event_loop,
+                        "%s, used something that needs an event loop, and runs on none", describe(task).c_str());
     return static_cast<event_loop&>(*task.exec);
   }
   static event_loop& current() {
@@ -372,6 +388,12 @@ struct loop_access {
     if (loop.arrivals_.list.empty()) loop.push_posted(loop.arrivals_);
     loop.arrivals_.list.push(work);
   }
+  /// In debug mode, the time before a callback and after it.
+  static nanoseconds callback_begins(event_loop& loop) noexcept { return loop.watch_ ? loop.reactor_->now() : 0; }
+  static void callback_ended(event_loop& loop, nanoseconds began, std::source_location made_at) noexcept {
+    if (loop.watch_) [[unlikely]]
+      loop.watch_->callback_took(loop.reactor_->now() - began, made_at);
+  }
   static void count_post(event_loop& loop) noexcept { ++loop.posts_; }
   /// Runs it when the next poll begins.
   static void before_poll(event_loop& loop, posted& work) noexcept {
@@ -385,20 +407,34 @@ struct loop_access {
   static owned<loop_part>& fd_watches_of(event_loop& loop) noexcept { return loop.fd_watches_; }
   static owned<loop_part>& signal_handlers_of(event_loop& loop) noexcept { return loop.signal_handlers_; }
 
-  /// Room for one more task, or callback, before it exists.
-  static void reserve_task(event_loop& loop) { loop.ready_.reserve(); }
-  static void unreserve_task(event_loop& loop) noexcept { loop.ready_.unreserve(); }
+  /// Room for one more callback, before it exists.
+  static void reserve(event_loop& loop) { loop.ready_.reserve(); }
+  static void unreserve(event_loop& loop) noexcept { loop.ready_.unreserve(); }
+  /// Room for one more task, before it exists.
+  static void reserve_task(event_loop& loop) {
+    loop.ready_.reserve();
+    const task_state* spawner = loop.running();
+    if (spawner && spawner->has_extras()) [[unlikely]]
+      loop.inherit_locals(*spawner);
+  }
+  static void unreserve_task(event_loop& loop) noexcept {
+    loop.ready_.unreserve();
+    if (loop.inherited_) [[unlikely]]
+      delete loop.take_inherited();
+  }
   static void reserve_tasks(event_loop& loop, std::size_t count) {
     std::size_t reserved = 0;
     try {
-      for (; reserved != count; ++reserved) loop.ready_.reserve();
+      for (; reserved != count; ++reserved) reserve_task(loop);
     } catch (...) {
-      for (; reserved != 0; --reserved) loop.ready_.unreserve();
+      for (; reserved != 0; --reserved) unreserve_task(loop);
       throw;
     }
   }
   /// Queues the first step of a task whose state lies behind its root frame. Room was reserved.
   static void start(event_loop& loop, task_owner& owner, task_state& task) noexcept {
+    if (loop.inherited_) [[unlikely]]
+      task.adopt_extras(loop.take_inherited());
     task.link(owner);
     ++owner.children;
     ++loop.tasks_;
@@ -436,9 +472,14 @@ struct loop_access {
   }
 };
 
+[[noreturn]] ROTA_COLD inline void throw_not_a_duration(task_state& task) {
+  throw_usage_error(usage_error::kind::invalid_argument, "%s, awaited something for a time that is not a number (NaN)",
+                    describe(task).c_str());
+}
+
 // Ends with the frame: the state lies in the same block.
 inline void destroy_task(task_state& task) noexcept {
-  delete task.extras();
+  free_extras(task);
   outcome_base& outcome = outcome_of(task);
   if (const outcome_type* type = outcome.type()) type->destroy(&outcome);
   void* frame = task.frame();
@@ -480,15 +521,36 @@ inline void event_loop::iterate() {
   steps_since_poll_ += batch;
   steps_ += batch;
   ++iterations_;
+  if (watch_) [[unlikely]]
+    return run_watched(batch);
+  for (; batch != 0; --batch) step(ready_.pop());
+}
+
+[[gnu::always_inline]] inline void event_loop::step(void* entry) {
+  inline_left_ = inline_completions;
+  const auto bits = reinterpret_cast<std::uintptr_t>(entry);
+  if ((bits & (first_step_tag | ended_tag | posted_tag)) == 0)
+    run_frame(*detail::promise_of(entry).state, entry);
+  else
+    run_entry(bits);
+}
+
+// The batch of iterate(), in debug mode: one look at the clock after each step.
+ROTA_COLD inline void event_loop::run_watched(std::size_t batch) {
+  detail::nanoseconds before = reactor_->now();
   for (; batch != 0; --batch) {
     void* entry = ready_.pop();
-    inline_left_ = inline_completions;
     const auto bits = reinterpret_cast<std::uintptr_t>(entry);
-    if ((bits & (first_step_tag | ended_tag | posted_tag)) == 0) {
-      run_frame(*detail::promise_of(entry).state, entry);
-    } else {
-      run_entry(bits);
+    if ((bits & (ended_tag | posted_tag)) == 0) {
+      const bool first = (bits & first_step_tag) != 0;
+      auto& task =
+          first ? *reinterpret_cast<detail::task_state*>(bits & ~first_step_tag) : *detail::promise_of(entry).state;
+      watch_->step_begins(task, first ? task.root().waits_at : detail::promise_of(entry).waits_at);
     }
+    step(entry);
+    const detail::nanoseconds after = reactor_->now();
+    if ((bits & posted_tag) == 0) watch_->step_took(after - before);
+    before = after;
   }
 }
 
@@ -573,6 +635,19 @@ inline void event_loop::run_entry(std::uintptr_t entry) {
   run_frame(task, task.frame());
 }
 
+// Room for what the next task inherits, before it exists: starting it cannot fail.
+ROTA_COLD inline void event_loop::inherit_locals(const detail::task_state& spawner) {
+  detail::local_value* const locals = spawner.extras()->locals;
+  if (!locals) return;
+  auto* extras = new (std::nothrow) detail::task_extras;
+  if (!extras) {
+    ready_.unreserve();
+    throw std::bad_alloc();
+  }
+  extras->locals = detail::local_value::share(locals);
+  extras->next = std::exchange(inherited_, extras);
+}
+
 inline void event_loop::destroy_ended(detail::task_state& task) noexcept { detail::destroy_task(task); }
 
 inline void event_loop::fire(detail::loop_timer& t) noexcept {
@@ -615,6 +690,13 @@ inline void* event_loop::waiting_frame(detail::task_state& task) noexcept {
     case detail::wait_kind::custom: return static_cast<detail::custom_wait*>(what)->frame;
   }
   return nullptr;
+}
+
+inline void event_loop::cancel_begins(detail::task_state& task, detail::cancel_record* record) noexcept {
+  if (!watch_) [[likely]]
+    return;
+  if (on_another_thread()) detail::trap_wrong_thread("a scope was cancelled", detail::describe(task));
+  if (record) watch_->cancel_begins(*record);
 }
 
 // These two are out of line, for most tasks are joined by nobody and end well.
@@ -707,6 +789,7 @@ inline std::size_t event_loop::shutdown() {
   if (reactor_->forked()) return 0;  // the tasks are the parent's
   if (current() == this)
     throw usage_error(usage_error::kind::loop_already_running, "an event loop was shut down from within its own run");
+  if (watch_ && shutdown_until_ == 0) watch_->loop_ends();
   event_loop* const outer = std::exchange(detail::this_thread::loop(), nullptr);  // we may be inside another one
   detail::scope_tree::cancel(root_, cancel_kind::shutdown, "the event loop is shutting down", {});
   detail::open_scope late;  // stands for "the deadline has passed"

@@ -93,7 +93,7 @@ struct fd_watch : repeated_call {
   }
   static void perform(posted& self) noexcept;
   void end() noexcept {
-    loop_access::unreserve_task(*loop);
+    loop_access::unreserve(*loop);
     destroy();
   }
 };
@@ -119,7 +119,7 @@ class fd_watches final : public loop_part {
     owned<loop_part>& part = loop_access::fd_watches_of(loop);
     if (!part) part = owned<fd_watches>(new fd_watches);
     fd_watch*& slot = static_cast<fd_watches&>(*part).slot_of(fd.value, way);
-    loop_access::reserve_task(loop);
+    loop_access::reserve(loop);
     try {
       const int number = copy.get();
       kernel.adopt(number);
@@ -135,7 +135,7 @@ class fd_watches final : public loop_part {
       made->unarmed();
       if (replaced) replaced->remove();
     } catch (...) {
-      loop_access::unreserve_task(loop);
+      loop_access::unreserve(loop);
       throw;
     }
   }

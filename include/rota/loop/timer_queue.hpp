@@ -24,6 +24,13 @@ struct timer {
   nanoseconds deadline = never;
 };
 
+/// A timer of an event loop: resumes a frame, cancels a scope, or lets a callback run.
+struct loop_timer : timer {
+  static constexpr std::uintptr_t scope_tag = 1;
+  static constexpr std::uintptr_t posted_tag = 2;
+  std::uintptr_t target = 0;  // a frame; or an open_scope or a posted, with its tag
+};
+
 class timer_queue {
  public:
   explicit timer_queue(nanoseconds now) noexcept : elapsed_(now) {

@@ -36,7 +36,7 @@ class held_frame {
   held_frame(const held_frame&) = delete;
   held_frame& operator=(const held_frame&) = delete;
   ~held_frame() {
-    delete record_.extras();
+    free_extras(record_);
     if (record_.root_frame) std::coroutine_handle<>::from_address(record_.root_frame).destroy();
   }
 
