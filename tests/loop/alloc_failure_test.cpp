@@ -25,6 +25,11 @@ task<int> child(const counted& by_reference, int n) {
   const int value = co_await leaf(counted(), n);
   co_return value;
 }
+const rota::task_local<counted> bound;
+task<int> inheriting() {
+  rota::join_handle<int> child = rota::spawn(leaf, counted(), bound.try_get() ? 0 : 100);
+  co_return co_await child;
+}
 task<int> program() {
   rota::join_handle<int> a = rota::spawn(child, counted(), 1);
   rota::join_handle<int> b = rota::spawn(leaf, counted(), 2);
@@ -35,7 +40,8 @@ task<int> program() {
     co_return co_await leaf(counted(), 4);
   };
   const std::optional<int> none = co_await rota::with_cancel_scope(body);
-  co_return one + two + (none ? 100 : 0);
+  const int zero = co_await rota::with_value(bound, counted(), inheriting());
+  co_return one + two + zero + (none ? 100 : 0);
 }
 
 }  // namespace

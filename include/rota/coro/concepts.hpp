@@ -61,6 +61,25 @@ auto suspend_inner(Awaiter& inner, std::coroutine_handle<Promise> handle, line_m
     return inner.await_suspend(handle);
 }
 
+/// All of what co_await does with `inner` before it resumes, for an awaiter that wraps it. True: suspended. Whoever the
+/// inner awaiter transfers to is parked, so that nothing can pile up on the stack (rule R5).
+template <class Awaiter, class Promise>
+bool begin_inner(Awaiter& inner, std::coroutine_handle<Promise> handle, line_mark where) {
+  if (inner.await_ready()) return false;
+  using suspended = decltype(suspend_inner(inner, handle, where));
+  if constexpr (std::is_void_v<suspended>) {
+    suspend_inner(inner, handle, where);
+    return true;
+  } else if constexpr (std::is_same_v<suspended, bool>) {
+    return suspend_inner(inner, handle, where);
+  } else {
+    const std::coroutine_handle<> next = suspend_inner(inner, handle, where);
+    if (next == handle) return false;
+    handle.promise().state->exec->park(next.address());
+    return true;
+  }
+}
+
 /// Stands for an awaiter that must not be named before it is awaited: its `operator co_await() &` is deleted, and the one
 /// for rvalues gives this. (GCC 12 copies an awaiter that an operator co_await returns by reference.)
 template <class Awaiter>
