@@ -138,8 +138,22 @@ TEST_CASE("durations of every unit and representation") {
   REQUIRE(slept(std::chrono::hours::min()) == 0s);
 }
 
-TEST_CASE("NaN is no time at all") {
-  REQUIRE(slept(std::chrono::duration<double>(std::numeric_limits<double>::quiet_NaN())) == 0s);
+TEST_CASE("NaN is refused, and the task is named") {
+  std::string text;
+  rota_test::run([&]() -> task<> {
+    const auto body = [&]() -> task<> {
+      try {
+        co_await rota::sleep_for(std::chrono::duration<double>(std::numeric_limits<double>::quiet_NaN()));
+      } catch (const rota::usage_error& error) {
+        if (error.which() == rota::usage_error::kind::invalid_argument) text = error.what();
+      }
+    };
+    rota::join_handle<> handle = rota::spawn(body).set_name("sleeper");
+    co_await handle;
+  });
+  INFO(text);
+  REQUIRE(text.find("task 'sleeper', last at ") != std::string::npos);
+  REQUIRE(text.find("not a number (NaN)") != std::string::npos);
   REQUIRE(slept(std::chrono::duration<double>(-std::numeric_limits<double>::infinity())) == 0s);
 }
 

@@ -586,7 +586,7 @@ TEST_CASE("a task that awaits itself gets an error instead of waiting for ever")
     const auto body = [&]() -> task<> { f = co_await failure_of(await(me)); };
     me = rota::spawn(body);
     co_await me;
-    REQUIRE(f.usage == rota::usage_error::kind::invalid_argument);
+    REQUIRE(f.usage == rota::usage_error::kind::join_cycle);
     me = {};
   });
 }

@@ -33,16 +33,21 @@ constexpr nanoseconds deadline_after(nanoseconds now, nanoseconds delay) noexcep
   return delay > never - now ? never : now + delay;
 }
 
-/// Any duration, however large its unit and value, as saturated nanoseconds. NaN has no meaning and becomes 0.
+/// What saturate() makes of NaN: who gets it refuses it.
+inline constexpr nanoseconds not_a_duration = INT64_MIN;
+
+/// Any duration, however large its unit and value, as saturated nanoseconds.
 template <class Rep, class Period>
 constexpr nanoseconds saturate(std::chrono::duration<Rep, Period> d) noexcept {
   using seconds = std::chrono::duration<long double>;
   const long double s = std::chrono::duration_cast<seconds>(d).count();
-  if (!(s > -9.2e9L)) return s != s ? 0 : INT64_MIN / 2;
+  if (!(s > -9.2e9L)) return s != s ? not_a_duration : INT64_MIN / 2;
   if (s > 9.2e9L) return never;
   return std::chrono::duration_cast<duration>(d).count();
 }
-constexpr nanoseconds saturate(duration d) noexcept { return d.count(); }
+constexpr nanoseconds saturate(duration d) noexcept {
+  return d.count() == not_a_duration ? not_a_duration + 1 : d.count();
+}
 
 }  // namespace detail
 }  // namespace rota

@@ -29,7 +29,8 @@ class operation_awaiter {
   operation_awaiter(opcode code, event_loop* loop, int fd) noexcept : op_(code, fd), loop_(loop) {}
   ~operation_awaiter() {
     if (op_.in_flight)
-      trap("the frame of a task that waits for the kernel was destroyed; a started task must be joined or cancelled");
+      trap("%s, was destroyed while it waited for the kernel; a started task must be joined or cancelled",
+           describe(task()).c_str());
   }
 
   /// The count, or throws: rota::cancelled if the operation did not happen because its scope was cancelled,
@@ -50,7 +51,7 @@ class operation_awaiter {
   ROTA_NOINLINE bool start(task_state& task, void* frame) {
     op_.waiter = frame;
     if (task.exec != loop_) [[unlikely]] {
-      if (loop_) wrong_loop();
+      if (loop_) wrong_loop(task);
       op_.result = -EBADF;  // closed or moved from: an error like any other, for as_result() too
       return false;
     }
@@ -68,9 +69,9 @@ class operation_awaiter {
     task.waits_for(&op_, wait_kind::operation);
     return true;
   }
-  [[noreturn]] ROTA_COLD static void wrong_loop() {
-    throw usage_error(usage_error::kind::wrong_loop,
-                      "an I/O object was used by a task of another event loop, or of none");
+  [[noreturn]] ROTA_COLD static void wrong_loop(task_state& task) {
+    throw_usage_error(usage_error::kind::wrong_loop, "%s, used an I/O object of another event loop, or runs on none",
+                      describe(task).c_str());
   }
   static std::error_code code_of(int error) noexcept {
     switch (error) {

@@ -1,7 +1,9 @@
 // join_handle<T>: how a spawned task is awaited, cancelled and asked for its outcome.
 #pragma once
 
+#include <cstdint>
 #include <exception>
+#include <new>
 #include <source_location>
 #include <string>
 #include <string_view>
@@ -27,21 +29,18 @@ struct join_wait : custom_wait {
   bool suspend(task_state& waiter, void* its_frame) {
     me = &waiter;
     if (joined.has(task_state::finished)) return false;
-    if (&joined == &waiter) throw usage_error(usage_error::kind::invalid_argument, "a task awaited itself");
-    if (joined.exec != waiter.exec)
-      throw usage_error(usage_error::kind::wrong_loop, "a task of another event loop was awaited");
+    if (joined.exec != waiter.exec) [[unlikely]]
+      throw_usage_error(usage_error::kind::wrong_loop, "%s, awaited a task of another event loop",
+                        describe(waiter).c_str());
+    if (&joined == &waiter || next_of(joined) || has_scopes(joined)) [[unlikely]]
+      refuse_cycle(waiter);
     if (waiter.is_cancelled()) {
       withdrawn = true;
       return false;
     }
     frame = its_frame;
     joined.add_joiner(*this);  // first come, first resumed or called
-    cancel = [](custom_wait& self) noexcept {
-      auto& wait = static_cast<join_wait&>(self);
-      wait.joined.remove_joiner(wait);
-      wait.withdrawn = true;
-      make_ready(wait.frame);
-    };
+    cancel = &withdraw;
     waiter.waits_for(static_cast<custom_wait*>(this), wait_kind::custom);
     return true;
   }
@@ -49,6 +48,49 @@ struct join_wait : custom_wait {
   task_state& joined;
   task_state* me = nullptr;
   bool withdrawn = false;  // the waiter was cancelled first
+
+ private:
+  static void withdraw(custom_wait& self) noexcept {
+    auto& wait = static_cast<join_wait&>(self);
+    wait.joined.remove_joiner(wait);
+    wait.withdrawn = true;
+    make_ready(wait.frame);
+  }
+
+  // Whom the task waits for, if it joins another one.
+  static task_state* next_of(task_state& task) noexcept {
+    if (task.wait == 0 || task.waiting_kind() != wait_kind::custom) return nullptr;
+    auto& wait = *static_cast<custom_wait*>(task.waiting_for());
+    return wait.cancel == &withdraw ? &static_cast<join_wait&>(wait).joined : nullptr;
+  }
+  // Only such a task can be waiting for children of its scopes.
+  static bool has_scopes(task_state& task) noexcept { return scope_tree::has_children(task); }
+  static bool is_below(task_state& task, const task_state& other) noexcept {
+    for (scope_node* node = task.parent(); node; node = node->parent())
+      if (scope_tree::host_of(*node) == &other) return true;
+    return false;
+  }
+
+  // Throws if the waiter would wait for itself: the tasks that join each other lead back to it, or to one that cannot
+  // end before it, because the waiter is a child in one of its scopes. A longer chain is not followed.
+  ROTA_COLD void refuse_cycle(task_state& waiter) {
+    constexpr int longest = 64;
+    task_state* task = &joined;
+    for (int i = 0; i != longest && task; ++i, task = next_of(*task)) {
+      const bool child = task != &waiter && has_scopes(*task) && is_below(waiter, *task);
+      if (task != &waiter && !child) continue;
+      description text = describe(waiter);
+      for (task_state* t = &joined;; t = next_of(*t)) {
+        if (t == &waiter)
+          text.add(t == &joined ? ", awaited itself" : ", which waits for the first");
+        else
+          text.add("%s%s", t == &joined ? ", awaited " : ", which waits for ", describe(*t).c_str());
+        if (t == task) break;
+      }
+      if (child) text.add(", which cannot end before its child, the first");
+      throw_usage_error(usage_error::kind::join_cycle, "%s: none of them would ever go on", text.c_str());
+    }
+  }
 };
 
 [[noreturn]] ROTA_COLD inline void throw_task_cancelled() {
@@ -191,6 +233,13 @@ class join_handle {
   join_handle& set_name(std::string name) {
     if (detail::task_extras* extras = detail::extras_of(checked().task())) extras->name = std::move(name);
     return *this;
+  }
+
+  /// The number that rota::this_task::id() gives in the task. Throws std::bad_alloc.
+  std::uint64_t id() {
+    const std::uint64_t number = detail::id_of(checked().task());
+    if (number == 0) throw std::bad_alloc();
+    return number;
   }
 
   // For the library.

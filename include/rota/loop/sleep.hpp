@@ -22,7 +22,9 @@ class [[nodiscard]] sleep_awaiter : loop_timer {
   sleep_awaiter(const sleep_awaiter&) = delete;
   sleep_awaiter& operator=(const sleep_awaiter&) = delete;
   ~sleep_awaiter() {
-    if (next) trap("the frame of a sleeping task was destroyed; a started task must be joined or cancelled");
+    if (next)
+      trap("%s, was destroyed while it slept; a started task must be joined or cancelled",
+           describe(*promise_of(reinterpret_cast<void*>(target)).state).c_str());
   }
 
   bool await_ready() const noexcept { return false; }
@@ -39,6 +41,8 @@ class [[nodiscard]] sleep_awaiter : loop_timer {
   ROTA_NOINLINE bool arm(task_state& task, void* frame) {
     event_loop& loop = loop_access::loop_of(task);
     const bool is_absolute = std::exchange(target, reinterpret_cast<std::uintptr_t>(frame)) != 0;
+    if (deadline == not_a_duration && !is_absolute) [[unlikely]]
+      throw_not_a_duration(task);
     if (task.is_cancelled()) {
       deadline = never;
       return false;
@@ -75,7 +79,7 @@ class [[nodiscard]] yield_awaiter {
 
 /// Suspends for at least `d`; zero or negative: until the loop next looks at its timers (to let others go first,
 /// yield() is meant). A cancel ends it at once.
-/// Any std::chrono duration; far too large ones saturate.
+/// Any std::chrono duration; far too large ones saturate, NaN throws usage_error when it is awaited.
 template <class Rep, class Period>
 detail::sleep_awaiter sleep_for(std::chrono::duration<Rep, Period> d) noexcept {
   return detail::sleep_awaiter(detail::saturate(d), false);

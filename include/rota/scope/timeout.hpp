@@ -16,7 +16,7 @@
 namespace rota {
 namespace detail {
 
-/// A scope of a task that may have a deadline.
+/// A scope of a task that may have a deadline. (open_scope::has_deadline: the scope is one of these.)
 class deadline_scope : public open_scope {
  public:
   explicit deadline_scope(std::uint32_t flags = 0) noexcept : open_scope(flags) {}
@@ -28,6 +28,7 @@ class deadline_scope : public open_scope {
     deadline_set_at = where;
     alarm_.deadline = when;
     if (when == never || !host) return;
+    set(has_deadline);
     alarm_.target = reinterpret_cast<std::uintptr_t>(static_cast<open_scope*>(this)) | 1;
     loop_access::timers(loop_access::loop_of(*host)).arm(alarm_);
   }
@@ -39,6 +40,12 @@ class deadline_scope : public open_scope {
  private:
   loop_timer alarm_;
 };
+
+/// The deadline of this very scope; `never` if it has none.
+inline nanoseconds deadline_of(scope_node& node) noexcept {
+  if (!scope_tree::is_timed(node)) return never;
+  return static_cast<deadline_scope&>(static_cast<open_scope&>(node)).deadline();
+}
 
 // An empty answer says that the scope was cancelled.
 template <class T>
@@ -70,7 +77,7 @@ class [[nodiscard]] scope_awaiter {
     task_state& task = suspend_at(handle, where);
     try {
       enter(task, where);
-      return begin(task, handle, where);
+      return begin_inner(inner_, handle, where);
     } catch (...) {
       // Now, not in the destructor: awaiters of one expression are destroyed outermost first.
       leave();
@@ -103,29 +110,11 @@ class [[nodiscard]] scope_awaiter {
   }
 
  private:
-  // Whoever the inner awaiter transfers to is parked, so that nothing can pile up on the stack (rule R5).
-  template <class Promise>
-  bool begin(task_state& task, std::coroutine_handle<Promise> handle, line_mark where) {
-    using suspended = decltype(suspend_inner(inner_, handle, where));
-    if constexpr (std::is_void_v<suspended>) {
-      if (inner_.await_ready()) return false;
-      suspend_inner(inner_, handle, where);
-      return true;
-    } else if constexpr (std::is_same_v<suspended, bool>) {
-      return !inner_.await_ready() && suspend_inner(inner_, handle, where);
-    } else {
-      if (inner_.await_ready()) return false;
-      const std::coroutine_handle<> next = suspend_inner(inner_, handle, where);
-      if (next == handle) return false;
-      task.exec->park(next.address());
-      return true;
-    }
-  }
-
   ROTA_NOINLINE void enter(task_state& task, line_mark where) {
     scope_.enter(task);
     open_ = true;
     if (when_ == never) return;
+    if (when_ == not_a_duration && !is_absolute_) throw_not_a_duration(task);
     event_loop& loop = loop_access::loop_of(task);
     scope_.set_deadline(is_absolute_ ? when_ : deadline_after(loop_access::now(loop), when_), source_line(where));
   }
