@@ -41,6 +41,7 @@
 #include <rota/scope/gather.hpp>
 #include <rota/scope/task_group.hpp>
 #include <rota/scope/task_status.hpp>
+#include <rota/scope/this_task.hpp>
 #include <rota/scope/timeout.hpp>
 #include <rota/scope/together.hpp>
 #include <rota/scope/when_all.hpp>

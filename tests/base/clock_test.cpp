@@ -40,7 +40,8 @@ TEST_CASE("durations beyond the range are the ends of the range") {
   REQUIRE(saturate(std::chrono::duration<std::uint64_t>(UINT64_MAX)) == never);
   REQUIRE(saturate(std::chrono::hours::min()) < 0);
   REQUIRE(saturate(std::chrono::duration<double>(-1e300)) < 0);
-  REQUIRE(saturate(std::chrono::duration<double>(std::numeric_limits<double>::quiet_NaN())) == rota::detail::not_a_duration);
+  REQUIRE(saturate(std::chrono::duration<double>(std::numeric_limits<double>::quiet_NaN())) ==
+          rota::detail::not_a_duration);
   REQUIRE(saturate(rota::duration::min()) != rota::detail::not_a_duration);
 }
 

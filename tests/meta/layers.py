@@ -32,7 +32,7 @@ MAY_INCLUDE = {
 OPENS_BACKENDS = {"reactor/open_reactor.hpp", "testing"}
 NOT_IN_UMBRELLA = {"ext", "testing"}
 # Headers that rota.hpp leaves to those who need them, and what would make every file dear to compile.
-COSTLY = {"adapt/spawn_threadsafe.hpp": "<future> and <thread>"}
+COSTLY = {"adapt/spawn_threadsafe.hpp": "<future> and <thread>", "scope/stop_token.hpp": "<stop_token>"}
 
 STANDARD = re.compile(r"[a-z0-9_]+$|bits/chrono\.h$")  # <vector>, <coroutine>; base/clock.hpp says why the last
 SYSTEM = re.compile(
