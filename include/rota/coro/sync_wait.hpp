@@ -41,6 +41,7 @@ class waiting_thread final : public executor {
         run_frame(task, ready_.pop());
       } else {
         posted* work = wait_for_post();
+        no_task_runs();
         work->run(*work);
       }
     }

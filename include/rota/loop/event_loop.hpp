@@ -566,10 +566,12 @@ ROTA_NOINLINE inline bool event_loop::poll_is_due() {
 }
 
 inline void event_loop::expire_timers(detail::nanoseconds now) {
+  no_task_runs();
   timers_.expire(now, [this](detail::timer& t) { fire(static_cast<detail::loop_timer&>(t)); });
 }
 
 inline void event_loop::poll(bool may_wait) {
+  no_task_runs();
   steps_since_poll_ = 0;
   polls_skipped_ = 0;
   last_look_ = 0;
@@ -614,6 +616,7 @@ inline void event_loop::run_posts(detail::posted* posts) {
 }
 
 inline void event_loop::run_entry(std::uintptr_t entry) {
+  no_task_runs();
   if ((entry & posted_tag) != 0) {
     auto& work = *reinterpret_cast<detail::posted*>(entry & ~posted_tag);
     work.run(work);
