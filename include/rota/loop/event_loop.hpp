@@ -455,7 +455,8 @@ struct loop_access {
   }
   /// How long a step may wait for its turn. Afterwards the reactor's descriptor tells of completions and posts.
   static nanoseconds time_to_next_step(event_loop& loop) {
-    if (!loop.ready_.empty() || !loop.inbox_.fall_asleep() || !loop.reactor_->flush()) return 0;
+    if (!loop.ready_.empty() || !loop.before_poll_.empty() || !loop.done_.empty()) return 0;
+    if (!loop.inbox_.fall_asleep() || !loop.reactor_->flush()) return 0;
     const nanoseconds next = loop.timers_.next_deadline();
     if (next == never) return never;
     const nanoseconds time = loop.reactor_->now();
