@@ -37,8 +37,8 @@
 
 #include <rota/base/atomic.hpp>
 #include <rota/base/config.hpp>
+#include <rota/base/mutex_lock.hpp>
 #include <rota/base/report.hpp>
-#include <rota/base/thread_mutex.hpp>
 #include <rota/coro/line_mark.hpp>
 
 namespace rota::detail {
@@ -191,7 +191,7 @@ class callback_slot_store {
 
   /// A list of free slots. Throws std::bad_alloc.
   callback_slot* take(std::size_t& count) {
-    const thread_lock guard(mutex_);
+    const mutex_lock guard(mutex_);
     if (!free_) carve();
     callback_slot* const first = free_;
     callback_slot* last = first;
@@ -201,7 +201,7 @@ class callback_slot_store {
     return first;
   }
   void give(callback_slot& first, callback_slot& last) noexcept {
-    const thread_lock guard(mutex_);
+    const mutex_lock guard(mutex_);
     last.next = free_;
     free_ = &first;
   }
@@ -240,7 +240,7 @@ class callback_slot_store {
     chunks_[chunk].store(slots_, std::memory_order_release);
   }
 
-  thread_mutex mutex_;
+  pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
   callback_slot* free_ = nullptr;
   callback_slot* slots_ = nullptr;  // the newest chunk, of size_ slots, of which carved_ are in use or free
   std::size_t size_ = 0;

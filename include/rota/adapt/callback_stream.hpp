@@ -13,7 +13,7 @@
 #include <rota/adapt/callback_slot.hpp>
 #include <rota/adapt/from_callback.hpp>
 #include <rota/base/error.hpp>
-#include <rota/base/thread_mutex.hpp>
+#include <rota/base/mutex_lock.hpp>
 #include <rota/base/usage_error.hpp>
 #include <rota/coro/cancellation.hpp>
 
@@ -56,7 +56,7 @@ struct stream_core {
   void close(std::exception_ptr why) noexcept {
     stream_wait* wake = nullptr;
     {
-      const thread_lock guard(mutex);
+      const mutex_lock guard(mutex);
       if (closed) return;
       closed = true;
       error = std::move(why);
@@ -71,7 +71,7 @@ struct stream_core {
     throw std::system_error(make_error_code(errc::busy), "callback_stream::next: another task waits already");
   }
 
-  mutable thread_mutex mutex;
+  mutable pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
   const std::size_t capacity;
   const when_full policy;
   std::size_t head = 0;
@@ -105,7 +105,7 @@ class [[nodiscard]] stream_awaiter : stream_wait {
  private:
   ROTA_NOINLINE bool start() {
     stream_core& core = stream_.core_;
-    const thread_lock guard(core.mutex);
+    const mutex_lock guard(core.mutex);
     if (core.is_awaited) stream_core::throw_busy();
     if (core.size != 0 || core.closed) return false;
     if (task->is_cancelled()) {
@@ -121,7 +121,7 @@ class [[nodiscard]] stream_awaiter : stream_wait {
     auto& wait = static_cast<stream_awaiter&>(self);
     stream_core& core = wait.stream_.core_;
     {
-      const thread_lock guard(core.mutex);
+      const mutex_lock guard(core.mutex);
       if (core.waiter != &wait) return;  // notified: the item is delivered
       core.waiter = nullptr;
       core.is_awaited = false;
@@ -202,7 +202,7 @@ class callback_stream {
     std::optional<value_type> lost;  // destroyed after the lock is released
     detail::stream_wait* wake = nullptr;
     {
-      const detail::thread_lock guard(core_.mutex);
+      const detail::mutex_lock guard(core_.mutex);
       if (core_.closed) return false;
       if (core_.size == core_.capacity && !make_room(lost)) return false;
       new (static_cast<void*>(items_.first + (core_.head + core_.size) % core_.capacity))
@@ -229,16 +229,16 @@ class callback_stream {
 
   std::size_t capacity() const noexcept { return core_.capacity; }
   std::size_t size() const noexcept {
-    const detail::thread_lock guard(core_.mutex);
+    const detail::mutex_lock guard(core_.mutex);
     return core_.size;
   }
   /// Items lost so far, of drop_newest and drop_oldest.
   std::uint64_t dropped() const noexcept {
-    const detail::thread_lock guard(core_.mutex);
+    const detail::mutex_lock guard(core_.mutex);
     return core_.dropped;
   }
   bool closed() const noexcept {
-    const detail::thread_lock guard(core_.mutex);
+    const detail::mutex_lock guard(core_.mutex);
     return core_.closed;
   }
 
@@ -308,7 +308,7 @@ class callback_stream {
     return false;
   }
   std::optional<value_type> take(bool was_suspended) {
-    const detail::thread_lock guard(core_.mutex);
+    const detail::mutex_lock guard(core_.mutex);
     if (was_suspended) core_.is_awaited = false;
     if (core_.size == 0) {
       core_.throw_if_failed();

@@ -19,7 +19,7 @@
 #include <rota/adapt/from_callback.hpp>
 #include <rota/base/cancelled.hpp>
 #include <rota/base/error.hpp>
-#include <rota/base/thread_mutex.hpp>
+#include <rota/base/mutex_lock.hpp>
 #include <rota/coro/task.hpp>
 #include <rota/loop/event_loop.hpp>
 #include <rota/loop/join_handle.hpp>
@@ -40,7 +40,7 @@ struct remote_control : std::enable_shared_from_this<remote_control> {
 
   /// Any thread. The loop's thread does it, in its next poll.
   void cancel(std::string_view why, std::source_location where) {
-    const thread_lock guard(mutex);
+    const mutex_lock guard(mutex);
     if (ended || cancel_asked) return;
     cancel_asked = true;
     reason = std::string(why);
@@ -53,19 +53,19 @@ struct remote_control : std::enable_shared_from_this<remote_control> {
     loop.post(request);
   }
   bool was_cancelled() const {
-    const thread_lock guard(mutex);
+    const mutex_lock guard(mutex);
     return cancel_asked;
   }
   /// The loop's thread: nobody may post to it from now on.
   void end() {
-    const thread_lock guard(mutex);
+    const mutex_lock guard(mutex);
     ended = true;
     task = nullptr;
   }
   /// Calls `f` when the result is in the future; at once, if it is there.
   void when_done(callback<> f) {
     {
-      const thread_lock guard(mutex);
+      const mutex_lock guard(mutex);
       if (!told) {
         on_done = std::move(f);
         return;
@@ -76,7 +76,7 @@ struct remote_control : std::enable_shared_from_this<remote_control> {
   void tell() {
     callback<> f;
     {
-      const thread_lock guard(mutex);
+      const mutex_lock guard(mutex);
       told = true;
       f = std::move(on_done);
     }
@@ -89,7 +89,7 @@ struct remote_control : std::enable_shared_from_this<remote_control> {
 
   event_loop& loop;
   task_state* task = nullptr;  // of the loop's thread; null before the start and after the end
-  mutable thread_mutex mutex;
+  mutable pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
   bool cancel_asked = false;  // these are guarded by the mutex
   bool ended = false;
   bool told = false;

@@ -6,6 +6,8 @@
 #include <type_traits>
 #include <utility>
 
+#include <rota/base/report.hpp>
+
 namespace rota {
 
 /// What `co_await` gave or threw. Empty until it is set. Copyable and movable as T is. No thread safety of its own.
@@ -92,6 +94,7 @@ class outcome {
 
   void check() const {
     if (state_ == state::failed) std::rethrow_exception(error_);
+    ROTA_ASSERT(state_ == state::succeeded);
   }
   template <class Other>
   void assign(Other&& other) {

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -14,7 +15,8 @@
 
 namespace rota {
 
-/// One or more exceptions of tasks that ran together, in the order in which they were thrown. Always a group, also for
+/// One or more exceptions of tasks that ran together, in the order in which the tasks ended, that of a group's body last.
+/// Always a group, also for
 /// one error, so that the code that handles it has one shape. A member may be an exception_group itself: nesting is
 /// kept. Copies share their members; any thread may read them. Modelled on Python's ExceptionGroup (PEP 654).
 class exception_group : public std::exception {
@@ -119,6 +121,7 @@ class exception_group : public std::exception {
   // The exception object itself: std::exception_ptr refers to it, rethrowing does not copy it (Itanium C++ ABI).
   template <class E>
   static const E* as(const std::exception_ptr& error) noexcept {
+    static_assert(!std::is_pointer_v<E>, "a thrown pointer is caught as a copy, which nobody can refer to");
     try {
       std::rethrow_exception(error);
     } catch (const E& e) {

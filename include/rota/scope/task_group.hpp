@@ -157,7 +157,7 @@ struct task_group_access {
 /// waited for, and what leaves is one exception_group of all their errors; children that ended as cancelled are no
 /// errors. A cancel from outside cancels body and children, and leaves as rota::cancelled; errors win over it, and the
 /// next suspension throws it again. After group.cancel() a body that was cancelled gives no error (with a value to
-/// give: std::system_error, errc::task_cancelled).
+/// give: std::system_error, errc::task_cancelled). Errors of what defer() ran: as with_cancel_scope.
 ///
 /// A named body is kept by reference and must live until the await ends; any other is moved into the group's frame.
 template <class F>

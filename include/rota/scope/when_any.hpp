@@ -13,7 +13,7 @@
 
 namespace rota {
 
-/// Who was first, and with what. For arguments of different types T is a std::variant of them.
+/// Who was first, and with what. For arguments of different types T is a std::variant of them, references copied.
 template <class T>
 struct first_result {
   first_result(std::size_t i, T&& v) : index(i), value(static_cast<T&&>(v)) {}
@@ -62,7 +62,7 @@ template <class T, class... Ts>
 inline constexpr bool all_same = (std::is_same_v<T, Ts> && ...);
 template <class... Ts>
 struct first_value {
-  using type = std::variant<or_monostate<Ts>...>;
+  using type = std::variant<or_monostate<std::remove_cvref_t<Ts>>...>;
 };
 template <class T, class... Ts>
   requires all_same<T, Ts...>
