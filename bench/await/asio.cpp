@@ -1,32 +1,35 @@
 // Measures what `co_await` of a boost::asio::awaitable costs: a leaf that returns at once, and a chain 1000 deep.
+// The coroutines know the type of their executor, which is a bit faster than plain awaitable<T>.
 #include <benchmark/benchmark.h>
 #include <boost/asio.hpp>
 
 namespace asio = boost::asio;
 
+using awaitable = asio::awaitable<void, asio::io_context::executor_type>;
+
 constexpr int batch = 1000;
 constexpr int depth = 1000;
 
-[[gnu::noinline]] asio::awaitable<void> leaf() { co_return; }
+[[gnu::noinline]] awaitable leaf() { co_return; }
 
-asio::awaitable<void> await_leaves(benchmark::State& state) {
+awaitable await_leaves(benchmark::State& state) {
   for (auto _ : state)
     for (int i = 0; i < batch; ++i) co_await leaf();
   state.SetItemsProcessed(state.iterations() * batch);
 }
 
-[[gnu::noinline]] asio::awaitable<void> chain(int levels) {
+[[gnu::noinline]] awaitable chain(int levels) {
   if (levels > 1) co_await chain(levels - 1);
 }
 
-asio::awaitable<void> await_chains(benchmark::State& state) {
+awaitable await_chains(benchmark::State& state) {
   for (auto _ : state) co_await chain(depth);
   state.SetItemsProcessed(state.iterations() * depth);
 }
 
-void run(asio::awaitable<void> task) {
+void run(awaitable task) {
   asio::io_context context(1);
-  asio::co_spawn(context, std::move(task), asio::detached);
+  asio::co_spawn(context.get_executor(), std::move(task), asio::detached);
   context.run();
 }
 

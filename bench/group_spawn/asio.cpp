@@ -2,7 +2,7 @@
 //
 // `asio` is a parallel_group over a range in which the first failure cancels the others. `asio_by_hand` is the fastest
 // form we know: completion handlers count down, and a failure cancels nobody; with a cancellation_signal per child,
-// which a group needs (`asio_signals`), it takes half as long again. All of them with coroutines that know the type of
+// which a group needs (`asio_signals`), it takes up to half as long again. All of them with coroutines that know the type of
 // their executor: with awaitable<T>, as in the documentation, each is a fifth slower.
 #include <exception>
 #include <memory>
