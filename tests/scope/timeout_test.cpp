@@ -550,3 +550,16 @@ TEST_CASE("a timeout needs an event loop") {
   const auto body = []() -> task<int> { co_return co_await rota::timeout(1s, number(1)); };
   REQUIRE(rota_test::usage_error_of([&] { rota::sync_wait(body()); }) == rota::usage_error::kind::no_event_loop);
 }
+
+#if ROTA_GCC_MISCOMPILES_COROUTINES
+TEST_CASE("two time limits in one statement, which GCC 12 interleaves, are refused with a message that says so") {
+  const rota_test::child_outcome child = rota_test::run_in_child([] {
+    const auto both = []() -> task<int> {
+      co_return co_await rota::timeout(1h, number_after(1ms, 1)) + co_await rota::timeout(1h, number_after(1ms, 2));
+    };
+    return rota::run(both());
+  });
+  REQUIRE(child.signal() == SIGABRT);
+  REQUIRE(child.says("write two statements"));
+}
+#endif

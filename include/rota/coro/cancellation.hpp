@@ -82,7 +82,11 @@ struct open_scope : scope_node {
     task.current = this;
   }
   void leave() noexcept {
-    ROTA_ASSERT(host->current == this);
+    if (host->current != this) [[unlikely]]
+      trap(
+          "a scope was left while another one in it was open: two co_awaits of a timeout, a shield or the like in one "
+          "statement, of which GCC 12 begins the second before it ends the first; write two statements "
+          "(docs/compilers.md)");
     if (first_) [[unlikely]]
       drop_watch(*this);
     host->current = parent_;
@@ -93,11 +97,12 @@ struct open_scope : scope_node {
     open_scope& scope;
     ~leaving() { scope.leave(); }
   };
-  /// After the body of the scope ended with rota::cancelled: was it this scope that was cancelled, and none around
-  /// it? Then the exception ends here (an enclosing scope always wins).
-  bool absorbs(const cancelled& exception) const noexcept {
-    return cancel_requested() && exception.task() == host && !(parent_ && parent_->is_cancelled() && !is_shielded());
+  /// After the body of the scope was cancelled: was it this scope that was, and none around it? Then the cancel ends
+  /// here (an enclosing scope always wins).
+  bool absorbs_cancel() const noexcept {
+    return cancel_requested() && !(parent_ && parent_->is_cancelled() && !is_shielded());
   }
+  bool absorbs(const cancelled& exception) const noexcept { return exception.task() == host && absorbs_cancel(); }
   bool absorbs(const std::exception_ptr& error) const {
     try {
       std::rethrow_exception(error);

@@ -24,6 +24,8 @@ class operation_awaiter {
   bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
     return start(suspend_at(handle, where), handle.address());
   }
+  /// It did not happen, because its scope was cancelled: await_resume() would throw rota::cancelled.
+  bool withdrawn() const noexcept { return op_.result == -ECANCELED && (op_.cancel_requested || not_begun_); }
 
  protected:
   operation_awaiter(opcode code, event_loop* loop, int fd) noexcept : op_(code, fd), loop_(loop) {}
@@ -38,7 +40,7 @@ class operation_awaiter {
   std::int32_t result_or_throw(const char* what) {
     if (op_.result >= 0) [[likely]]
       return op_.result;  // rule R2: even if a cancel was asked for meanwhile
-    if (op_.result == -ECANCELED && (op_.cancel_requested || not_begun_)) throw_cancelled(task());
+    if (withdrawn()) throw_cancelled(task());
     if (op_.result == -ECHILD) loop_access::kernel(*loop_).check_not_forked();
     throw_error(code_of(-op_.result), what);
   }

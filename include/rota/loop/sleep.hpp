@@ -32,8 +32,9 @@ class [[nodiscard]] sleep_awaiter : loop_timer {
   bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
     return arm(suspend_at(handle, where), handle.address());
   }
+  bool withdrawn() const noexcept { return deadline == never; }
   void await_resume() {
-    if (deadline == never) [[unlikely]]
+    if (withdrawn()) [[unlikely]]
       throw_cancelled(*promise_of(reinterpret_cast<void*>(target)).state);
   }
 
