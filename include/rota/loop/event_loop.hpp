@@ -462,6 +462,11 @@ struct loop_access {
     const nanoseconds time = loop.reactor_->now();
     return next > time ? next - time : 0;
   }
+  /// Would a step at this time run something, whatever the reactor has? For who moves the time (testing/simulation.hpp).
+  static bool has_work(const event_loop& loop, nanoseconds now) noexcept {
+    return !loop.ready_.empty() || !loop.before_poll_.empty() || !loop.done_.empty() || !loop.inbox_.empty() ||
+           loop.timers_.next_deadline() <= now;
+  }
 
   static void run_until_finished(event_loop& loop, task_state& task) {
     bool once = true;

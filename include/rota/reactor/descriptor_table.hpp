@@ -32,8 +32,12 @@ struct descriptor {
 /// Grows when a descriptor is adopted, never afterwards: looking one up is an index into an array.
 class descriptor_table {
  public:
+  /// `first`: no descriptor has a smaller number.
+  explicit descriptor_table(int first = 0) noexcept : first_(first) {}
+
+  bool can_hold(int fd) const noexcept { return fd >= first_; }
   void open(int fd) {
-    const auto index = static_cast<std::size_t>(fd);
+    const auto index = static_cast<std::size_t>(fd - first_);
     while (pages_.size() <= index / page_size) pages_.push_back(owned<page>(new page));
     descriptor& d = pages_[index / page_size]->entries[index % page_size];
     const std::uint32_t generation = d.generation + 1;
@@ -47,7 +51,7 @@ class descriptor_table {
     --size_;
   }
   descriptor* find(int fd) noexcept {
-    const auto index = static_cast<std::size_t>(fd);
+    const auto index = static_cast<std::size_t>(std::int64_t{fd} - first_);
     if (index / page_size >= pages_.size()) return nullptr;
     descriptor& d = pages_[index / page_size]->entries[index % page_size];
     return d.open ? &d : nullptr;
@@ -59,7 +63,7 @@ class descriptor_table {
   void for_each(F f) {
     for (std::size_t p = 0; p != pages_.size(); ++p)
       for (std::size_t i = 0; i != page_size; ++i)
-        if (descriptor& d = pages_[p]->entries[i]; d.open) f(static_cast<int>(p * page_size + i), d);
+        if (descriptor& d = pages_[p]->entries[i]; d.open) f(first_ + static_cast<int>(p * page_size + i), d);
   }
 
  private:
@@ -67,6 +71,7 @@ class descriptor_table {
   struct page {
     descriptor entries[page_size];
   };
+  const int first_;
   std::vector<owned<page>> pages_;
   std::size_t size_ = 0;
 };

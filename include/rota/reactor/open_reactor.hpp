@@ -18,6 +18,9 @@
 
 namespace rota::detail {
 
+/// Makes the backend that the core does not have; testing/simulated_backend.hpp sets it before any loop is made.
+inline owned<reactor> (*open_simulated_reactor)() = nullptr;
+
 /// ROTA_BACKEND=io_uring|epoll|auto, when set, beats the program's wish. Throws std::invalid_argument on another
 /// value: a misspelt backend must not go unnoticed.
 inline backend wished_backend(backend wish) {
@@ -25,6 +28,7 @@ inline backend wished_backend(backend wish) {
   if (!name || !*name) return wish;
   for (const backend b : {backend::automatic, backend::epoll, backend::io_uring})
     if (to_string(b) == name) return b;
+  if (open_simulated_reactor && to_string(backend::simulated) == name) return backend::simulated;
   throw std::invalid_argument(std::string("ROTA_BACKEND is '") + name + "'; it can be io_uring, epoll or auto");
 }
 
@@ -33,6 +37,11 @@ inline backend wished_backend(backend wish) {
 /// throws std::system_error.
 inline owned<reactor> open_reactor(backend wish, [[maybe_unused]] bool is_polled = false) {
   wish = wished_backend(wish);
+  if (wish == backend::simulated) {
+    if (open_simulated_reactor) return open_simulated_reactor();
+    throw std::system_error(ENOSYS, std::generic_category(),
+                            "the simulated backend needs <rota/testing/simulated_backend.hpp>");
+  }
   if (wish == backend::epoll) return owned<reactor>(new epoll_reactor);
 #if ROTA_HAS_LIBURING
   try {

@@ -49,7 +49,8 @@ struct reactor_statistics {
 
 class reactor : public socket_calls {
  public:
-  reactor() = default;
+  /// `first_descriptor`: the smallest number that a descriptor of this reactor can have.
+  explicit reactor(int first_descriptor = 0) noexcept : descriptors_(first_descriptor) {}
   reactor(const reactor&) = delete;
   reactor& operator=(const reactor&) = delete;
   virtual ~reactor() = default;
@@ -65,7 +66,7 @@ class reactor : public socket_calls {
   /// that can be no descriptor; usage_error for one that was adopted and not closed.
   void adopt(int fd) {
     check_not_forked();
-    if (fd < 0) throw std::system_error(EBADF, std::generic_category(), "adopt");
+    if (!descriptors_.can_hold(fd)) throw std::system_error(EBADF, std::generic_category(), "adopt");
     if (descriptors_.find(fd)) [[unlikely]]
       throw usage_error(
           usage_error::kind::invalid_argument,

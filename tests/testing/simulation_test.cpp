@@ -1,0 +1,399 @@
+#include <rota/testing/run_simulated.hpp>
+
+#include <array>
+#include <chrono>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/rota_test.hpp"
+#include "support/streams.hpp"
+
+using namespace rota_test;
+using rota::testing::link_options;
+using rota::testing::simulation;
+using rota::testing::simulation_options;
+
+// ---- time
+
+TEST_CASE("hours of sleep take no time, and exact instants come out") {
+  const frame_balance nothing_left;
+  const rota::duration slept = rota::testing::run_simulated([]() -> rota::task<rota::duration> {
+    rota::event_loop& loop = *rota::event_loop::current();
+    const rota::time_point start = loop.now();
+    co_await rota::sleep_for(72h);
+    co_await rota::sleep_for(1ns);
+    co_return loop.now() - start;
+  });
+  CHECK(slept == 72h + 1ns);
+}
+
+TEST_CASE("advance lets exactly so much time pass") {
+  simulation world;
+  simulation::host& h = world.add_host("one");
+  std::vector<rota::duration> ticks;
+  auto handle = h.spawn([&]() -> rota::task<> {
+    for (int i = 0; i != 5; ++i) {
+      co_await rota::sleep_for(10s);
+      ticks.push_back(world.elapsed());
+    }
+  });
+  world.advance(25s);
+  CHECK(ticks == std::vector<rota::duration>{10s, 20s});
+  CHECK(world.elapsed() == 25s);
+  world.advance(5s);  // the instant itself belongs to it
+  CHECK(ticks.size() == 3);
+  world.run();
+  CHECK(world.elapsed() == 50s);
+  CHECK(handle.done());
+}
+
+TEST_CASE("wait_all_tasks_blocked runs everything that needs no time") {
+  simulation world;
+  simulation::host& h = world.add_host("one");
+  int steps = 0;
+  auto handle = h.spawn([&]() -> rota::task<> {
+    for (; steps != 100; ++steps) co_await rota::yield();
+    co_await rota::sleep_for(1ms);
+    ++steps;
+  });
+  world.wait_all_tasks_blocked();
+  CHECK(steps == 100);
+  CHECK(world.elapsed() == 0s);
+  CHECK_FALSE(handle.done());
+  world.run();
+  CHECK(steps == 101);
+}
+
+TEST_CASE("a thread outside that is announced stops the time until its post has come") {
+  simulation world;
+  simulation::host& h = world.add_host("one");
+  bool posted = false;
+  gate done;
+  std::thread worker;
+  rota::duration at = -1ns;
+  auto handle = h.spawn([&]() -> rota::task<> {
+    worker = std::thread([&, work = std::make_unique<rota::testing::outside_work>(world)] {
+      h.loop().post([&] {
+        posted = true;
+        done.open();
+      });
+    });
+    co_await done;
+    at = world.elapsed();
+  });
+  auto sleeper = h.spawn([&]() -> rota::task<> { co_await rota::sleep_for(1h); });
+  world.run();
+  worker.join();
+  CHECK(posted);
+  CHECK(at == 0s);
+  CHECK(world.elapsed() == 1h);
+}
+
+TEST_CASE("a program that can never go on is a deadlock that names its tasks") {
+  const frame_balance nothing_left;
+  simulation world;
+  simulation::host& h = world.add_host("lonely");
+  auto handle = h.spawn([]() -> rota::task<> {
+    rota::tcp_listener listener = rota::tcp_listener::bind({"0.0.0.0", 80});
+    (void)co_await listener.accept();
+  });
+  std::string text;
+  try {
+    world.run();
+  } catch (const rota::testing::deadlock& e) {
+    text = e.what();
+  }
+  INFO(text);
+  CHECK(text.find("lonely: ") != std::string::npos);
+  CHECK(text.find("simulation_test.cpp") != std::string::npos);
+}
+
+TEST_CASE("an exception of a host's main leaves run") {
+  simulation world;
+  world.add_host("one", []() -> rota::task<> {
+    co_await rota::sleep_for(1s);
+    throw std::runtime_error("as told");
+  });
+  CHECK_THROWS_WITH(world.run(), "as told");
+}
+
+// ---- the network
+
+namespace {
+
+rota::task<std::string> ask(rota::address to, std::string text) {
+  rota::tcp_stream stream = co_await rota::tcp_stream::connect(to);
+  co_await stream.write_all(rota::as_bytes(text));
+  stream.shutdown();
+  std::string answer = co_await read_to_end(stream);
+  co_return answer;
+}
+
+rota::task<> serve_echo(int port) {
+  rota::tcp_listener listener = rota::tcp_listener::bind({"0.0.0.0", static_cast<std::uint16_t>(port)});
+  co_await rota::serve(std::move(listener), echo);
+}
+
+struct two_hosts {
+  explicit two_hosts(const simulation_options& options = simulation_options())
+      : world(options), a(world.add_host("a")), b(world.add_host("b")) {}
+  simulation world;
+  simulation::host& a;
+  simulation::host& b;
+};
+
+}  // namespace
+
+TEST_CASE("hosts talk, and latency is exact") {
+  const frame_balance nothing_left;
+  simulation_options options;
+  options.network = link_options(10ms);
+  two_hosts w(options);
+  auto server = w.b.spawn(serve_echo, 7);
+  auto client = w.a.spawn(ask, w.b.address(7), std::string("hello"));
+  w.world.run_until([&] { return client.done(); });
+  CHECK(client.result() == "hello");
+  CHECK(w.world.elapsed() == 40ms);  // there and back to connect, there and back for the bytes
+}
+
+TEST_CASE("bandwidth is shared by what crosses a link") {
+  simulation_options options;
+  options.network = link_options(0ms, 0ms, 1'000'000);
+  two_hosts w(options);
+  auto server = w.b.spawn(serve_echo, 7);
+  auto one = w.a.spawn(ask, w.b.address(7), std::string(100'000, 'x'));
+  auto two = w.a.spawn(ask, w.b.address(7), std::string(100'000, 'y'));
+  w.world.run_until([&] { return one.done() && two.done(); });
+  CHECK(one.result() == std::string(100'000, 'x'));
+  CHECK(two.result() == std::string(100'000, 'y'));
+  CHECK(w.world.elapsed() > 200ms);
+  CHECK(w.world.elapsed() < 300ms);
+}
+
+TEST_CASE("a writer waits for its reader") {
+  two_hosts w;
+  std::size_t written = 0;
+  auto server = w.b.spawn([]() -> rota::task<> {
+    rota::tcp_listener listener = rota::tcp_listener::bind({"0.0.0.0", 7});
+    rota::tcp_stream peer = co_await listener.accept();
+    co_await rota::sleep_for(1h);
+    (void)co_await read_to_end(peer);
+  });
+  auto client = w.a.spawn([&]() -> rota::task<> {
+    rota::tcp_stream stream = co_await rota::tcp_stream::connect(w.b.address(7));
+    const std::string block(10'000, 'x');
+    for (int i = 0; i != 100; ++i) {
+      co_await stream.write_all(rota::as_bytes(block));
+      written += block.size();
+    }
+  });
+  w.world.advance(30min);
+  CHECK(written >= 250'000);  // both ends' buffers
+  CHECK(written <= 262'144);
+  w.world.run();
+  CHECK(written == 1'000'000);
+  CHECK(w.world.quiescent());
+}
+
+TEST_CASE("nobody listens: refused; no such host: unreachable; a full backlog: later") {
+  two_hosts w;
+  auto client = w.a.spawn([&]() -> rota::task<> {
+    std::error_code code = co_await error_of(rota::tcp_stream::connect(w.b.address(7)));
+    CHECK(code == std::errc::connection_refused);
+    code = co_await error_of(rota::tcp_stream::connect(rota::address("10.1.1.1", 7)));
+    CHECK(code == std::errc::network_unreachable);
+  });
+  w.world.run();
+  auto server = w.b.spawn([]() -> rota::task<> {
+    rota::listen_options few;
+    few.backlog = 1;
+    rota::tcp_listener listener = rota::tcp_listener::bind({"0.0.0.0", 7}, few);
+    co_await rota::sleep_for(500ms);
+    for (int i = 0; i != 2; ++i) {
+      rota::tcp_stream peer = co_await listener.accept();
+    }
+  });
+  auto both = w.a.spawn([&]() -> rota::task<> {
+    const rota::time_point start = rota::event_loop::current()->now();
+    rota::tcp_stream first = co_await rota::tcp_stream::connect(w.b.address(7));
+    rota::tcp_stream second = co_await rota::tcp_stream::connect(w.b.address(7));
+    CHECK(rota::event_loop::current()->now() - start > 1s);  // the request was sent again
+  });
+  w.world.run();
+  CHECK(w.world.quiescent());
+}
+
+TEST_CASE("ports run out") {
+  simulation_options options;
+  options.first_port = 40'000;
+  options.last_port = 40'001;
+  two_hosts w(options);
+  auto server = w.b.spawn(serve_echo, 7);
+  auto client = w.a.spawn([&]() -> rota::task<> {
+    rota::tcp_stream one = co_await rota::tcp_stream::connect(w.b.address(7));
+    rota::tcp_stream two = co_await rota::tcp_stream::connect(w.b.address(7));
+    CHECK(one.local_address().port() == 40'000);
+    CHECK(two.local_address().port() == 40'001);
+    std::error_code code = co_await error_of(rota::tcp_stream::connect(w.b.address(7)));
+    CHECK(code == std::errc::address_not_available);
+    co_await one.close();
+    rota::tcp_stream three = co_await rota::tcp_stream::connect(w.b.address(7));
+    CHECK(three.local_address().port() == 40'000);
+    CHECK(three.peer_address() == w.b.address(7));
+  });
+  w.world.run_until([&] { return client.done(); });
+  client.result();
+}
+
+// ---- partitions and crashes
+
+TEST_CASE("a connection survives a partition that heals") {
+  two_hosts w;
+  auto server = w.b.spawn(serve_echo, 7);
+  auto client = w.a.spawn([&]() -> rota::task<std::string> {
+    rota::tcp_stream stream = co_await rota::tcp_stream::connect(w.b.address(7));
+    w.world.partition(w.a, w.b);
+    co_await stream.write_all(rota::as_bytes("lost?"));
+    std::string text = co_await read_text(stream);
+    co_return text;
+  });
+  w.world.advance(5min);
+  CHECK_FALSE(client.done());
+  w.world.heal(w.a, w.b);
+  w.world.run_until([&] { return client.done(); });
+  CHECK(client.result() == "lost?");
+  CHECK(w.world.elapsed() < 5min + 1s);
+}
+
+TEST_CASE("a partition that lasts ends connections, and a hold does not") {
+  for (const bool held : {false, true}) {
+    two_hosts w;
+    auto server = w.b.spawn(serve_echo, 7);
+    auto client = w.a.spawn([&]() -> rota::task<std::error_code> {
+      rota::tcp_stream stream = co_await rota::tcp_stream::connect(w.b.address(7));
+      if (held)
+        w.world.hold(w.a, w.b);
+      else
+        w.world.partition(w.a, w.b);
+      co_await stream.write_all(rota::as_bytes("lost?"));
+      std::error_code code = co_await error_of(read_text(stream));
+      co_return code;
+    });
+    w.world.advance(20min);
+    CHECK(client.done() == !held);
+    w.world.heal(w.a, w.b);
+    w.world.run_until([&] { return client.done(); });
+    CHECK(client.result() == (held ? std::error_code() : make_error_code(std::errc::timed_out)));
+  }
+}
+
+TEST_CASE("a connect into a partition times out") {
+  two_hosts w;
+  auto server = w.b.spawn(serve_echo, 7);
+  w.world.partition(w.a, w.b);
+  auto client = w.a.spawn([&]() -> rota::task<std::error_code> {
+    std::error_code code = co_await error_of(rota::tcp_stream::connect(w.b.address(7)));
+    co_return code;
+  });
+  w.world.run_until([&] { return client.done(); });
+  CHECK(client.result() == std::errc::timed_out);
+  CHECK(w.world.elapsed() > 2min);
+}
+
+TEST_CASE("a host that crashes says nothing; after its restart its peers are reset") {
+  const frame_balance nothing_left;
+  simulation world;
+  int lives = 0;
+  int unwound = 0;
+  simulation::host& server = world.add_host("server", [&]() -> rota::task<> {
+    struct counter {
+      int& n;
+      ~counter() { ++n; }
+    } const at_end{unwound};
+    ++lives;
+    co_await serve_echo(7);
+  });
+  simulation::host& client = world.add_host("client");
+  auto talk = client.spawn([&]() -> rota::task<std::error_code> {
+    rota::tcp_stream stream = co_await rota::tcp_stream::connect(server.address(7));
+    co_await stream.write_all(rota::as_bytes("one"));
+    (void)co_await read_text(stream);
+    world.crash(server);
+    std::error_code code = co_await error_of(rota::timeout(10s, read_text(stream)));
+    CHECK(code == rota::errc::timed_out);  // silence
+    world.restart(server);
+    co_await stream.write_all(rota::as_bytes("two"));
+    code = co_await error_of(read_text(stream));
+    std::string again = co_await ask(server.address(7), "new life");
+    CHECK(again == "new life");
+    co_return code;
+  });
+  world.run_until([&] { return talk.done(); });
+  CHECK(talk.result() == std::errc::connection_reset);
+  CHECK(lives == 2);
+  CHECK(unwound == 1);
+}
+
+TEST_CASE("what a task does while its host is taken down has no effect on others") {
+  simulation world;
+  std::string got;
+  simulation::host& a = world.add_host("a");
+  simulation::host& b = world.add_host("b");
+  auto reader = b.spawn([&]() -> rota::task<> {
+    rota::tcp_listener listener = rota::tcp_listener::bind({"0.0.0.0", 7});
+    rota::tcp_stream peer = co_await listener.accept();
+    try {
+      got += co_await read_text(peer);
+    } catch (const std::system_error&) {
+      got += "error";
+    }
+  });
+  {
+    auto writer = a.spawn([&]() -> rota::task<> {
+      rota::tcp_stream stream = co_await rota::tcp_stream::connect(b.address(7));
+      bool cancelled = false;
+      try {
+        co_await rota::sleep_for(1h);
+      } catch (const rota::cancelled&) {
+        cancelled = true;
+      }
+      if (cancelled) co_await rota::shield(1s, stream.write_all(rota::as_bytes("last words")));
+    });
+    world.advance(1s);
+  }
+  const rota::duration before = world.elapsed();
+  world.crash(a);
+  CHECK(world.elapsed() == before);
+  world.advance(1min);
+  CHECK(got.empty());
+  CHECK_FALSE(reader.done());
+}
+
+// ---- equal runs
+
+TEST_CASE("the same seed makes the same trace, another seed another one") {
+  const auto run = [](std::uint64_t seed) {
+    simulation_options options(seed);
+    options.faults = rota::testing::fault_rates::harmless(100);
+    options.shuffle = true;
+    options.network = link_options(1ms, 5ms, 1'000'000);
+    two_hosts w(options);
+    auto server = w.b.spawn(serve_echo, 7);
+    std::vector<rota::join_handle<std::string>> clients;
+    for (int i = 0; i != 5; ++i) clients.push_back(w.a.spawn(ask, w.b.address(7), std::string(5'000, 'x')));
+    w.world.run_until([&] {
+      for (const auto& c : clients)
+        if (!c.done()) return false;
+      return true;
+    });
+    for (auto& c : clients) REQUIRE(c.result() == std::string(5'000, 'x'));
+    return w.world.trace().text();
+  };
+  const std::string first = run(1);
+  CHECK(first == run(1));
+  CHECK(first != run(2));
+  CHECK(first.find("connect #0 = 0") != std::string::npos);
+}
