@@ -10,7 +10,11 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
+#include <string>
 #include <string_view>
+
+#include <rota/testing/simulated_backend.hpp>
 
 namespace {
 
@@ -32,6 +36,23 @@ bool io_uring_is_forbidden() {
   return errno == EPERM || errno == ENOSYS;
 }
 
+// Tests that need a kernel do not run on the simulated backend: one line says which and why. The file has lines
+// "<program>: <reason>: <test case>"; a test case of * means all of them.
+bool leave_out_what_needs_a_kernel(Catch::Session& session) {
+  std::ifstream list(ROTA_NOT_SIMULATED);
+  for (std::string line; std::getline(list, line);) {
+    const std::size_t first = line.find(": ");
+    const std::size_t second = line.find(": ", first + 2);
+    if (line.starts_with("#") || second == std::string::npos) continue;
+    if (line.substr(0, first) != program_invocation_short_name) continue;
+    const std::string name = line.substr(second + 2);
+    std::printf("not simulated: %s: %s\n", line.substr(first + 2, second - first - 2).c_str(), name.c_str());
+    if (name == "*") return false;
+    session.configData().testsOrTags.push_back("~\"" + name + "\"");
+  }
+  return true;
+}
+
 constexpr int skipped = 77;  // tests/CMakeLists.txt: SKIP_RETURN_CODE
 
 }  // namespace
@@ -45,6 +66,10 @@ int main(int argc, char** argv) {
     return skipped;
   }
   Catch::Session session;
+  if (backend != nullptr && std::string_view(backend) == "simulated") {
+    rota::testing::enable_simulated_backend();
+    if (!leave_out_what_needs_a_kernel(session)) return skipped;
+  }
 #if CATCH_VERSION_MAJOR == 2
   // A program or a filter without a single test case is an error in v3; in v2 one has to ask for it.
   session.configData().warnings = Catch::WarnAbout::NoTests;
