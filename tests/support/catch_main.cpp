@@ -36,8 +36,7 @@ bool io_uring_is_forbidden() {
   return errno == EPERM || errno == ENOSYS;
 }
 
-// Tests that need a kernel do not run on the simulated backend: one line says which and why. The file has lines
-// "<program>: <reason>: <test case>"; a test case of * means all of them.
+// Tests that need a kernel do not run on the simulated backend: one line says which and why.
 bool leave_out_what_needs_a_kernel(Catch::Session& session) {
   std::ifstream list(ROTA_NOT_SIMULATED);
   for (std::string line; std::getline(list, line);) {

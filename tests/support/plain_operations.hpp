@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <rota/reactor/open_reactor.hpp>
+#include <rota/testing/simulated_reactor.hpp>
 
 #include "support/catch.hpp"
 #include "support/sockets.hpp"
@@ -34,13 +35,17 @@ struct request : rota::detail::operation {
   bool done() const noexcept { return completions != 0; }
 };
 
-/// `entries` of the ring; 0 stands for epoll.
+/// `entries` of the ring.
 struct reactor_kind {
   const char* name;
   unsigned entries;
+  static constexpr unsigned epoll = 0;
+  static constexpr unsigned simulated = ~0u;
 
   std::unique_ptr<reactor> make() const {
-    if (entries == 0) return std::make_unique<rota::detail::epoll_reactor>();
+    if (entries == simulated)
+      return std::make_unique<rota::detail::simulated_reactor>(rota::testing::simulation_options());
+    if (entries == epoll) return std::make_unique<rota::detail::epoll_reactor>();
 #if ROTA_HAS_LIBURING
     return std::make_unique<rota::detail::io_uring_reactor>(entries);
 #else
@@ -52,7 +57,7 @@ struct reactor_kind {
 /// The backends that work here; the small ring meets its limits in ordinary cases.
 inline const std::vector<reactor_kind>& reactor_kinds() {
   static const std::vector<reactor_kind> kinds = [] {
-    std::vector<reactor_kind> found{{"epoll", 0}};
+    std::vector<reactor_kind> found{{"epoll", reactor_kind::epoll}};
     try {
       for (const reactor_kind ring : {reactor_kind{"io_uring", 1024}, reactor_kind{"io_uring with 16 entries", 16}}) {
         (void)ring.make();
@@ -145,18 +150,27 @@ struct connected_reader : connected {
   request op;
 };
 
-/// Runs `test(reactor&)` on each backend. It has to close what it made the reactor adopt.
+template <class F>
+void on_backend(const reactor_kind& kind, F test) {
+  INFO("on " << kind.name);
+  const descriptor_balance nothing_left;
+  const std::unique_ptr<reactor> r = kind.make();
+  test(*r);
+  REQUIRE(r->in_flight() == 0);
+  REQUIRE(r->descriptors() == 0);
+  REQUIRE(r->statistics().submitted == r->statistics().completed);
+}
+
+/// Runs `test(reactor&)` on each backend that has a kernel. It has to close what it made the reactor adopt.
 template <class F>
 void on_each_backend(F test) {
-  for (const reactor_kind& kind : reactor_kinds()) {
-    INFO("on " << kind.name);
-    const descriptor_balance nothing_left;
-    const std::unique_ptr<reactor> r = kind.make();
-    test(*r);
-    REQUIRE(r->in_flight() == 0);
-    REQUIRE(r->descriptors() == 0);
-    REQUIRE(r->statistics().submitted == r->statistics().completed);
-  }
+  for (const reactor_kind& kind : reactor_kinds()) on_backend(kind, test);
+}
+/// And on the simulated one: for tests that make their sockets by the reactor's own calls.
+template <class F>
+void on_all_backends(F test) {
+  on_each_backend(test);
+  on_backend({"simulated", reactor_kind::simulated}, test);
 }
 
 }  // namespace rota_test

@@ -218,7 +218,7 @@ class simulated_reactor final : public reactor, private socket_user {
       case opcode::recvmsg: n = network_.receive(*e, op.message->msg_iov, op.message->msg_iovlen); break;
       case opcode::write:
       case opcode::send: n = send(op, *e); break;
-      case opcode::sendmsg: n = gather(op, *e); break;
+      case opcode::sendmsg: n = network_.send(*e, op.message->msg_iov, op.message->msg_iovlen); break;
       case opcode::accept: n = accept(op, *e); break;
       case opcode::connect:
         n = (op.phase & connecting) != 0 ? network_.connect_result(*e)
@@ -236,26 +236,14 @@ class simulated_reactor final : public reactor, private socket_user {
   }
 
   std::int64_t send(operation& op, endpoint& e) noexcept {
-    const std::int64_t n =
-        network_.send(e, static_cast<const char*>(op.buffer) + op.transferred, op.size - op.transferred);
+    const iovec rest{static_cast<char*>(op.buffer) + op.transferred, op.size - op.transferred};
+    const std::int64_t n = network_.send(e, &rest, 1);
     if (n < 0) return n;
     op.transferred += static_cast<std::uint32_t>(n);
     if (!op.all || op.transferred == op.size) return op.transferred;
     if ((network_.events_of(e) & POLLOUT) != 0)  // it was cut short by a fault
       network_.wake_at(later(testing::fault::short_write, network_.options.longest_delay), host_, op.fd, op.generation);
     return -EAGAIN;
-  }
-  // One part after the other, up to the first that does not fit.
-  std::int64_t gather(operation& op, endpoint& e) noexcept {
-    std::int64_t sum = 0;
-    for (std::size_t i = 0; i != op.message->msg_iovlen; ++i) {
-      const iovec& part = op.message->msg_iov[i];
-      const std::int64_t n = network_.send(e, part.iov_base, part.iov_len);
-      if (n < 0) return sum != 0 ? sum : n;
-      sum += n;
-      if (static_cast<std::size_t>(n) != part.iov_len) break;
-    }
-    return sum;
   }
   int accept(operation& op, endpoint& e) noexcept {
     const int number = network_.accept(e);

@@ -13,7 +13,9 @@
 
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -293,9 +295,8 @@ class virtual_network {
   }
 
   std::int64_t receive(endpoint& e, const iovec* parts, std::size_t count) {
+    const std::size_t size = size_of(parts, count);
     if (e.is != endpoint::state::connected) return e.error != 0 ? -std::exchange(e.error, 0) : -ENOTCONN;
-    std::size_t size = 0;
-    for (std::size_t i = 0; i != count; ++i) size += parts[i].iov_len;
     if (size == 0) return 0;
     connection::direction& in = e.incoming();
     std::size_t n = std::min(size, in.arrived);
@@ -309,7 +310,7 @@ class virtual_network {
     std::size_t left = n;
     for (std::size_t i = 0; left != 0; ++i) {
       const std::size_t here = std::min(left, parts[i].iov_len);
-      in.bytes.pop(parts[i].iov_base, here);
+      if (here != 0) in.bytes.pop(parts[i].iov_base, here);
       left -= here;
     }
     in.arrived -= n;
@@ -317,7 +318,8 @@ class virtual_network {
     return static_cast<std::int64_t>(n);
   }
 
-  std::int64_t send(endpoint& e, const void* data, std::size_t size) {
+  std::int64_t send(endpoint& e, const iovec* parts, std::size_t count) {
+    const std::size_t size = size_of(parts, count);
     if (const int wrong = send_error(e); wrong != 0) return wrong;
     if (size == 0) return 0;
     connection::direction& out = e.outgoing();
@@ -326,7 +328,12 @@ class virtual_network {
     if (faults.strikes(testing::fault::connection_reset)) return break_now(e);
     std::size_t n = std::min(size, out.capacity - out.unacknowledged);
     if (n > 1 && faults.strikes(testing::fault::short_write)) n = 1 + faults.amount(testing::fault::short_write, n - 1);
-    out.bytes.push(data, n);
+    std::size_t unsent = n;
+    for (std::size_t i = 0; unsent != 0; ++i) {
+      const std::size_t here = std::min(unsent, parts[i].iov_len);
+      if (here != 0) out.bytes.push(parts[i].iov_base, here);
+      unsent -= here;
+    }
     out.unacknowledged += n;
     const bool limited = link_of(e.host, e.link->hosts[1 - e.side]).options.bytes_per_second != 0;
     for (std::size_t left = n; left != 0;) {
@@ -516,8 +523,8 @@ class virtual_network {
     server->is = endpoint::state::connected;
     server->side = 1;
     server->bound = true;
-    server->local = client->peer;
-    server->peer = client->local;
+    server->local = as_family(listener->family, client->peer);
+    server->peer = as_family(listener->family, client->local);
     server->receive_buffer = listener->receive_buffer;
     server->send_buffer = listener->send_buffer;
     server->link = e.link;
@@ -576,6 +583,11 @@ class virtual_network {
     e.is = endpoint::state::idle;
     e.error = error;
     changed(&e);
+  }
+  static std::size_t size_of(const iovec* parts, std::size_t count) noexcept {
+    std::size_t size = 0;
+    for (std::size_t i = 0; i != count; ++i) size += parts[i].iov_len;
+    return size;
   }
   int send_error(endpoint& e) noexcept {
     if (e.error != 0) return -std::exchange(e.error, 0);
@@ -654,6 +666,11 @@ class virtual_network {
   static bool same_host(const address& a, const address& b) { return a.host() == b.host(); }
   static address any_of(int family) { return family == AF_INET6 ? address("::", 0) : address(); }
   static address with_port(const address& a, std::uint16_t port) { return address(a.host(), port); }
+
+  // A listener of both families sees IPv4 addresses as IPv6 ones.
+  static address as_family(int family, const address& a) {
+    return family == a.family() ? a : address("::ffff:" + a.host(), a.port());
+  }
 
   static bool overlap(const endpoint& e, const address& at, const endpoint& other) {
     if (e.family != other.family) {
