@@ -644,3 +644,45 @@ TEST_CASE("as_completed of ten thousand tasks") {
     REQUIRE(std::is_sorted(order.begin(), order.end()));  // timers with equal deadlines fire in order
   });
 }
+
+TEST_CASE("a completion belongs to who waited for it, also before that task has gone on") {
+  run([]() -> task<> {
+    const auto ends = []() -> task<int> {
+      co_await rota::yield();
+      co_return 1;
+    };
+    auto completions = rota::as_completed(list(rota::spawn(ends), number_at(1ms, 2)));
+    std::vector<int> taken;
+    std::exception_ptr error;
+    const auto takes = [&]() -> task<> {
+      while (auto handle = co_await completions.next()) taken.push_back(handle->result());
+    };
+    // Runs after the end of the first task, and before the one that waited for it.
+    const auto comes_between = [&]() -> task<> {
+      co_await rota::yield();
+      REQUIRE(taken.empty());
+      error = co_await exception_of(completions.next());
+    };
+    co_await rota::when_all(takes(), comes_between());
+    REQUIRE(kind_of(error) == rota::usage_error::kind::invalid_argument);
+    REQUIRE(taken == std::vector<int>{1, 2});
+  });
+}
+
+TEST_CASE("a stream of completions that goes while a task waits ends the program with a word about it") {
+  const auto outcome = rota_test::run_in_child([] {
+    const auto program = []() -> task<> {
+      auto completions = std::make_unique<rota::completion_stream<int>>(rota::as_completed(numbers(1h)));
+      const auto waits = [&]() -> task<> { (void)co_await completions->next(); };
+      rota::join_handle<> waiter = rota::spawn(waits);
+      co_await rota::yield();
+      completions.reset();
+      co_await waiter;
+    };
+    rota::run(program());
+    return 0;
+  });
+  INFO(outcome.output);
+  REQUIRE(outcome.signal() == SIGABRT);
+  REQUIRE(outcome.says("a stream of completions was destroyed while a task waits for the next one"));
+}

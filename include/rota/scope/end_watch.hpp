@@ -14,7 +14,7 @@
 namespace rota::detail {
 
 /// Which tasks of a fixed number have ended, in the order of their ends. The tasks stay alive by handles that the user of
-/// the watch keeps; it may be destroyed at any time.
+/// the watch keeps; it may be destroyed at any time, unless somebody waits.
 class end_watch {
  public:
   enum class goal : std::uint8_t { all, first, first_exception, first_failure };  // a cancelled task fails, too
@@ -23,6 +23,7 @@ class end_watch {
   end_watch(const end_watch&) = delete;
   end_watch& operator=(const end_watch&) = delete;
   ~end_watch() {
+    if (is_awaited_) trap("a stream of completions was destroyed while a task waits for the next one");
     for (std::size_t i = 0; i != size_; ++i)
       if (!hooks_[i].has_ended) hooks_[i].task->remove_joiner(hooks_[i]);
   }
@@ -92,7 +93,8 @@ class end_watch {
   goal goal_ = goal::all;
   hook* first_ended_ = nullptr;
   hook* last_ended_ = nullptr;
-  custom_wait* waiter_ = nullptr;
+  custom_wait* waiter_ = nullptr;  // null once it was made ready
+  bool is_awaited_ = false;        // from a suspension until the task goes on: what ended meanwhile is that task's
 };
 
 /// Waits until the goal is reached. A cancel ends the wait; or it cancels all the tasks, and the wait goes on until they
@@ -111,12 +113,13 @@ class [[nodiscard]] end_watch::awaiter : custom_wait {
     return start(suspend_at(handle, where), handle.address());
   }
   void await_resume() {
+    watch_.is_awaited_ = false;
     if (withdrawn_) throw_cancelled(*me_);
   }
 
  private:
   ROTA_NOINLINE bool start(task_state& me, void* its_frame) {
-    if (watch_.waiter_)
+    if (watch_.is_awaited_)
       throw usage_error(usage_error::kind::invalid_argument, "two tasks wait on one stream of completions");
     me_ = &me;
     check(me);
@@ -126,6 +129,7 @@ class [[nodiscard]] end_watch::awaiter : custom_wait {
     cancel = &cancelled;
     watch_.goal_ = goal_;
     watch_.waiter_ = this;
+    watch_.is_awaited_ = true;
     me.waits_for(static_cast<custom_wait*>(this), wait_kind::custom);
     return true;
   }

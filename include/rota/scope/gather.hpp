@@ -219,8 +219,8 @@ task<wait_result<T>> wait(std::vector<join_handle<T>> handles, wait_until policy
   co_return result;
 }
 
-/// The tasks as they end: `while (auto handle = co_await completions.next())`. Movable; may be dropped at any time, which
-/// leaves the tasks running.
+/// The tasks as they end: `while (auto handle = co_await completions.next())`. For one task at a time: another one that
+/// asks meanwhile gets a usage_error. Movable; may be dropped when nobody waits, which leaves the tasks running.
 template <class T>
 class completion_stream {
  public:
