@@ -214,6 +214,39 @@ TEST_CASE("a later cancel is watched as well, and the watch is no timer of the p
   REQUIRE(reports.contains("task 'second'"));
 }
 
+TEST_CASE("a cancel in the iteration in which the watch looks is watched as well") {
+  const captured_reports reports;
+  watched_loop w;
+  rota_test::gate first_gate, second_gate;
+  const auto stubborn = [](rota_test::gate& gate) -> task<> { co_await gate; };
+  const auto program = [&]() -> task<> {
+    rota::join_handle<> first = rota::spawn(stubborn, std::ref(first_gate)).set_name("first");
+    rota::join_handle<> second = rota::spawn(stubborn, std::ref(second_gate)).set_name("second");
+    co_await rota::yield();
+    // Armed before the watch, for the same instant: it runs right before the watch looks.
+    const auto cancels = [](rota::join_handle<> handle) -> task<> {
+      co_await rota::sleep_for(5s);
+      handle.cancel();
+    };
+    rota::join_handle<> canceller = rota::spawn(cancels, second);
+    co_await rota::yield();
+    first.cancel();
+    co_await canceller;
+    REQUIRE(reports.count("task 'first'") == 1);
+    co_await rota::sleep_for(5s);
+    co_await rota::yield();
+    REQUIRE(reports.count("task 'second'") == 1);
+    first_gate.open();
+    second_gate.open();
+    co_await first;
+    co_await second;
+    REQUIRE(w.loop().statistics().timers == 0);
+  };
+  w.run(program());
+  INFO(reports.all());
+  REQUIRE(reports.size() == 2);
+}
+
 TEST_CASE("the end of a loop names the tasks that it cancels") {
   const captured_reports reports;
   {

@@ -71,6 +71,7 @@ class debug_watch : loop_timer, posted {
   static long long milliseconds(nanoseconds t) noexcept { return static_cast<long long>(t / 1'000'000); }
 
   void look_again_at(nanoseconds when) noexcept {
+    if (is_armed()) timers_.cancel(*this);  // by a cancel, while the sweep waited for its turn
     deadline = when;
     timers_.arm(*this);
   }
