@@ -248,13 +248,11 @@ class event_loop final : public executor, public callback_layer {
     if (pthread_equal(pthread_self(), made_on_) == 0)
       throw usage_error(usage_error::kind::wrong_thread, "an event loop runs on the thread that made it");
   }
-  // For what every thread might try to call.
+  // For what every thread might try to call: in debug builds, and in debug mode.
   void check_caller() const {
-#if ROTA_ASSERTIONS
-    if (pthread_equal(pthread_self(), made_on_) == 0)
+    if ((ROTA_ASSERTIONS || watch_) && pthread_equal(pthread_self(), made_on_) == 0) [[unlikely]]
       throw usage_error(usage_error::kind::wrong_thread,
                         "an event loop was used on another thread than its own; call_soon_threadsafe() may be");
-#endif
   }
   template <class Condition>
   void run_while(Condition go_on);
