@@ -2,6 +2,7 @@
 #include <rota/scope/cleanup.hpp>
 
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -285,6 +286,41 @@ TEST_CASE("a limit of nothing, a negative one and a huge one") {
     REQUIRE(one == 1);
     const int one_again = co_await rota::with(std::chrono::hours::max(), resource(log), body);
     REQUIRE(one_again == 1);
+  });
+}
+
+TEST_CASE("a limit that is not a number is refused before anything begins, and the task is named") {
+  run([]() -> task<> {
+    rota::this_task::set_name("careless");
+    constexpr std::chrono::duration<double> nan(std::numeric_limits<double>::quiet_NaN());
+    strings log;
+    bool body_ran = false;
+    const auto never_runs = [&](resource&) -> task<> {
+      body_ran = true;
+      co_return;
+    };
+    std::vector<std::string> refusals;
+    const auto refused = [&](auto&& give) {
+      try {
+        give();
+      } catch (const rota::usage_error& error) {
+        refusals.push_back(error.what());
+      }
+    };
+    refused([&] { (void)rota::with(nan, resource(log), never_runs); });
+    const auto nothing = []() -> task<> { co_return; };
+    const bool ended = co_await rota::with_cancel_scope([&](rota::cancel_scope& scope) -> task<> {
+      refused([&] { scope.defer(nan, nothing); });
+      co_return;
+    });
+    REQUIRE(ended);
+    co_await rota::with_task_group([&](rota::task_group& group) -> task<> {
+      refused([&] { group.defer(nan, nothing); });
+      co_return;
+    });
+    REQUIRE(refusals.size() == 3);
+    for (const std::string& text : refusals) REQUIRE(text.find("task 'careless'") == 0);
+    REQUIRE(!body_ran);
   });
 }
 

@@ -39,11 +39,11 @@ class cancel_scope : detail::deadline_scope {
 
   /// When the body has ended, however it did, `co_await f(args...)` runs, the last one deferred first. A cancel does not
   /// reach it, but after `limit` it is cancelled all the same, which counts as its failure (errc::timed_out): no
-  /// cleanup hangs for ever. f and args are stored, decayed. Throws std::bad_alloc. An exception of a cleanup does not
-  /// keep the others from running; see with_cancel_scope.
+  /// cleanup hangs for ever. f and args are stored, decayed. Throws std::bad_alloc, and usage_error for NaN. An exception
+  /// of a cleanup does not keep the others from running; see with_cancel_scope.
   template <class Rep, class Period, class F, class... Args>
   void defer(std::chrono::duration<Rep, Period> limit, F&& f, Args&&... args) {
-    cleanups_.push(detail::saturate(limit), std::forward<F>(f), std::forward<Args>(args)...);
+    cleanups_.push(detail::cleanup_limit(limit), std::forward<F>(f), std::forward<Args>(args)...);
   }
 
  private:

@@ -15,6 +15,7 @@
 #include <rota/base/clock.hpp>
 #include <rota/base/owned.hpp>
 #include <rota/base/report.hpp>
+#include <rota/base/usage_error.hpp>
 #include <rota/coro/concepts.hpp>
 #include <rota/coro/describe.hpp>
 #include <rota/coro/outcome.hpp>
@@ -25,6 +26,18 @@
 namespace rota {
 
 namespace detail {
+
+/// How long a cleanup may take. NaN is refused when it is given: at the end nobody could do anything about it.
+template <class Rep, class Period>
+nanoseconds cleanup_limit(std::chrono::duration<Rep, Period> limit) {
+  const nanoseconds checked = saturate(limit);
+  if (checked == not_a_duration) [[unlikely]] {
+    task_state* const task = running_task();
+    throw_usage_error(usage_error::kind::invalid_argument, "%s, gave a cleanup a time limit that is not a number (NaN)",
+                      task ? describe(*task).c_str() : "somebody");
+  }
+  return checked;
+}
 
 /// The errors of a body and of the cleanups after it, as one. A cancel of the body yields to an error of its cleanup:
 /// the next suspension throws it again, while the error would be lost.
@@ -175,14 +188,14 @@ concept closes_awaitably = requires(R& r) {
 
 /// Runs `body(resource)`, which returns a task, and closes the resource on every way out: value, exception, cancel.
 /// The close is shielded from outside cancels, but after `limit` it is cancelled all the same, which counts as its
-/// failure (errc::timed_out). Gives the body's value. An error of close() alone is thrown as it is, and wins over a
+/// failure (errc::timed_out); a limit that is NaN throws usage_error at once. Gives the body's value. An error of close() alone is thrown as it is, and wins over a
 /// cancel; with an error of the body it is thrown as an exception_group of both. The resource is moved in, and
 /// destroyed when the await ends.
 template <class Rep, class Period, class R, class F>
   requires closes_awaitably<R> && std::invocable<F&, R&>
 task<detail::body_value_t<F, R>> with(std::chrono::duration<Rep, Period> limit, R resource, F&& body) {
   ROTA_REFUSE_OWNING_CLOSURE(F);
-  return detail::run_with<R, F>(detail::saturate(limit), std::move(resource), std::forward<F>(body));
+  return detail::run_with<R, F>(detail::cleanup_limit(limit), std::move(resource), std::forward<F>(body));
 }
 
 }  // namespace rota

@@ -60,7 +60,7 @@ class task_group : detail::failure_collector {
   /// When every child has ended, `co_await f(args...)` runs: see cancel_scope::defer.
   template <class Rep, class Period, class F, class... Args>
   void defer(std::chrono::duration<Rep, Period> limit, F&& f, Args&&... args) {
-    cleanups_.push(detail::saturate(limit), std::forward<F>(f), std::forward<Args>(args)...);
+    cleanups_.push(detail::cleanup_limit(limit), std::forward<F>(f), std::forward<Args>(args)...);
   }
 
  private:
