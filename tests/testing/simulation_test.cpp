@@ -305,9 +305,9 @@ TEST_CASE("a connect into a partition times out") {
 
 TEST_CASE("a host that crashes says nothing; after its restart its peers are reset") {
   const frame_balance nothing_left;
-  simulation world;
-  int lives = 0;
+  int lives = 0;  // before the world: its end unwinds tasks that count
   int unwound = 0;
+  simulation world;
   simulation::host& server = world.add_host("server", [&]() -> rota::task<> {
     struct counter {
       int& n;
@@ -338,8 +338,8 @@ TEST_CASE("a host that crashes says nothing; after its restart its peers are res
 }
 
 TEST_CASE("what a task does while its host is taken down has no effect on others") {
-  simulation world;
   std::string got;
+  simulation world;
   simulation::host& a = world.add_host("a");
   simulation::host& b = world.add_host("b");
   auto reader = b.spawn([&]() -> rota::task<> {
