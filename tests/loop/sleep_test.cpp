@@ -273,3 +273,55 @@ TEST_CASE("sleep and spawn need an event loop, yield does not") {
   };
   REQUIRE(rota::sync_wait(yields()) == 3);
 }
+
+TEST_CASE("a task that swallows its cancel and awaits again, for ever, does not hold up the others") {
+  rota_test::run([]() -> task<> {
+    bool enough = false;
+    std::size_t swallowed = 0;
+    const auto stubborn = [&]() -> task<> {
+      while (!enough) {
+        try {
+          co_await rota::sleep_for(1h);
+        } catch (const rota::cancelled&) {
+          ++swallowed;
+        }
+        try {
+          co_await rota::yield();
+        } catch (const rota::cancelled&) {
+          ++swallowed;
+        }
+      }
+    };
+    auto handle = rota::spawn(stubborn);
+    co_await rota::yield();
+    handle.cancel();
+    for (int i = 0; i != 3; ++i) co_await rota::sleep_for(1ms);  // it would never come back
+    enough = true;
+    try {
+      co_await handle;
+    } catch (const std::system_error&) {
+    }
+    REQUIRE(swallowed > 2);
+  });
+}
+
+TEST_CASE("a task that swallows its cancel in a loop of sleeps does not hold up the others") {
+  rota_test::run([]() -> task<> {
+    bool enough = false;
+    const auto stubborn = [&]() -> task<> {
+      while (!enough) {
+        try {
+          co_await rota::sleep_for(1h);
+        } catch (const rota::cancelled&) {
+        }
+      }
+    };
+    auto handle = rota::spawn(stubborn);
+    co_await rota::yield();
+    handle.cancel();
+    for (int i = 0; i != 3; ++i) co_await rota::sleep_for(1ms);
+    enough = true;
+    co_await handle;
+    REQUIRE_FALSE(handle.cancelled());
+  });
+}

@@ -57,17 +57,14 @@ class operation_awaiter {
       op_.result = -EBADF;  // closed or moved from: an error like any other, for as_result() too
       return false;
     }
+    event_loop& loop = *loop_;
     if (task.is_cancelled()) [[unlikely]] {
       op_.result = -ECANCELED;
       not_begun_ = true;
-      return false;
+      return loop_access::takes_turns(loop, frame);
     }
-    event_loop& loop = *loop_;
-    if (loop_access::kernel(loop).submit(op_) == reactor::submitted::completed) {
-      if (loop_access::may_complete_inline(loop)) return false;
-      loop.resume_later(frame);  // it has had its turn: the result waits until the others have had theirs
-      return true;
-    }
+    if (loop_access::kernel(loop).submit(op_) == reactor::submitted::completed)
+      return loop_access::takes_turns(loop, frame);
     task.waits_for(&op_, wait_kind::operation);
     return true;
   }

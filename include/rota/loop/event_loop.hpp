@@ -355,6 +355,13 @@ struct loop_access {
     --loop.inline_left_;
     return true;
   }
+  /// For an await that has its result, or its cancel, at once: suspend all the same, to let the others have their turn? Also
+  /// a task that swallows its cancel and awaits again, for ever, must not hold up the loop.
+  static bool takes_turns(event_loop& loop, void* frame) noexcept {
+    if (may_complete_inline(loop)) return false;
+    loop.resume_later(frame);
+    return true;
+  }
 
   static void report_lost(task_state& task, const std::exception_ptr& error) noexcept {
     event_loop::report_lost(task, error);

@@ -46,7 +46,7 @@ class [[nodiscard]] sleep_awaiter : loop_timer {
       throw_not_a_duration(task);
     if (task.is_cancelled()) {
       deadline = never;
-      return false;
+      return loop_access::takes_turns(loop, frame);
     }
     if (!is_absolute) deadline = deadline_after(loop_access::now(loop), deadline);
     if (deadline == never) --deadline;  // `never` means cancelled; 292 years will do
@@ -63,7 +63,6 @@ class [[nodiscard]] yield_awaiter {
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
     task_ = &suspend_at(handle, where);
-    if (task_->is_cancelled()) return false;
     task_->exec->resume_later(handle.address());
     return true;
   }

@@ -129,7 +129,8 @@ class [[nodiscard]] accept_awaiter : public operation_awaiter {
     if (!taken_ && op_.result >= 0) loop_access::kernel(*loop_).close_number(op_.result);
   }
   tcp_stream await_resume() {
-    descriptor_owner fd(*loop_, unique_fd(result_or_throw("accept")));
+    const int number = result_or_throw("accept");  // first: a closed listener has no loop
+    descriptor_owner fd(*loop_, unique_fd(number));
     taken_ = true;
     const int on = 1;
     loop_access::kernel(*loop_).set_option(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
