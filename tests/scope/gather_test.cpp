@@ -334,11 +334,12 @@ TEST_CASE("gather, wait and as_completed refuse empty handles, the caller itself
     const auto main = [&]() -> task<> {
       error = co_await exception_of(rota::gather(self));
       const std::exception_ptr again = co_await exception_of(rota::wait(list(self)));
-      REQUIRE(kind_of(again) == rota::usage_error::kind::invalid_argument);
+      REQUIRE(kind_of(again) == rota::usage_error::kind::join_cycle);
     };
-    self = rota::spawn(main);
+    self = rota::spawn(main).set_name("careless");
     co_await self;
-    REQUIRE(kind_of(error) == rota::usage_error::kind::invalid_argument);
+    REQUIRE(kind_of(error) == rota::usage_error::kind::join_cycle);
+    REQUIRE(text_of(error).find("task 'careless', last at ") != std::string::npos);
   });
   rota::event_loop other;
   join_handle<int> foreign;

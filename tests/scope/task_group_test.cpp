@@ -378,7 +378,9 @@ TEST_CASE("a group refuses other threads and other loops") {
 TEST_CASE("a group that has ended refuses children, whoever asks") {
   // The group's own cleanup runs after the last child: nobody would wait for what it spawns.
   run([]() -> task<> {
+    rota::this_task::set_name("opener");
     std::optional<rota::usage_error::kind> spawned, started;
+    std::string text;
     int runs = 0;
     const auto body = [&](task_group& group) -> task<> {
       const auto cleanup = [&]() -> task<> {
@@ -394,6 +396,7 @@ TEST_CASE("a group that has ended refuses children, whoever asks") {
         spawned = rota_test::usage_error_of([&] { return group.spawn(child); });
         const std::exception_ptr error = co_await rota_test::exception_of(group.start(ready));
         started = rota_test::caught<rota::usage_error>(error).which();
+        text = rota_test::text_of(error);
       };
       group.defer(1s, cleanup);
       co_return;
@@ -401,6 +404,7 @@ TEST_CASE("a group that has ended refuses children, whoever asks") {
     co_await rota::with_task_group(body);
     REQUIRE(spawned == rota::usage_error::kind::invalid_argument);
     REQUIRE(started == rota::usage_error::kind::invalid_argument);
+    REQUIRE(text.find("the task group of task 'opener', last at ") != std::string::npos);
     REQUIRE(runs == 0);
   });
 }

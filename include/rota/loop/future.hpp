@@ -56,7 +56,8 @@ struct future_wait : custom_wait {
   bool suspend(task_state& waiter, void* its_frame) {
     me = &waiter;
     if (core.home && core.home != waiter.exec)
-      throw usage_error(usage_error::kind::wrong_loop, "a future of another event loop was awaited");
+      throw_usage_error(usage_error::kind::wrong_loop, "%s, awaited a future of another event loop",
+                        describe(waiter).c_str());
     if (core.is_done) return false;
     core.home = &loop_access::loop_of(waiter);
     if (waiter.is_cancelled()) {

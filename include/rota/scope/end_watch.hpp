@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <rota/base/usage_error.hpp>
+#include <rota/coro/describe.hpp>
 #include <rota/coro/task_state.hpp>
 #include <rota/loop/event_loop.hpp>
 
@@ -120,7 +121,8 @@ class [[nodiscard]] end_watch::awaiter : custom_wait {
  private:
   ROTA_NOINLINE bool start(task_state& me, void* its_frame) {
     if (watch_.is_awaited_)
-      throw usage_error(usage_error::kind::invalid_argument, "two tasks wait on one stream of completions");
+      throw_usage_error(usage_error::kind::invalid_argument,
+                        "%s, asked a stream of completions on which another task waits", describe(me).c_str());
     me_ = &me;
     check(me);
     if (watch_.reached(goal_)) return false;
@@ -137,9 +139,10 @@ class [[nodiscard]] end_watch::awaiter : custom_wait {
     for (std::size_t i = 0; i != watch_.size_; ++i) {
       const hook& h = watch_.hooks_[i];
       if (h.has_ended) continue;
-      if (h.task == &me) throw usage_error(usage_error::kind::invalid_argument, "a task awaited itself");
+      if (h.task == &me) throw_usage_error(usage_error::kind::join_cycle, "%s, awaited itself", describe(me).c_str());
       if (h.task->exec != me.exec)
-        throw usage_error(usage_error::kind::wrong_loop, "a task of another event loop was awaited");
+        throw_usage_error(usage_error::kind::wrong_loop, "%s, awaited a task of another event loop",
+                          describe(me).c_str());
     }
   }
   static void cancelled(custom_wait& self) noexcept {

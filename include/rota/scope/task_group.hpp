@@ -77,7 +77,8 @@ class task_group : detail::failure_collector {
 
   event_loop& checked() {
     if (ended_) [[unlikely]]
-      throw usage_error(usage_error::kind::invalid_argument, "a task group was used after it had ended");
+      detail::throw_usage_error(usage_error::kind::invalid_argument, "the task group of %s was used after it had ended",
+                                detail::describe(*host).c_str());
     event_loop& loop = detail::loop_access::loop_of(*host);
     if (event_loop::current() != &loop) [[unlikely]]
       throw usage_error(usage_error::kind::wrong_loop, "a task group was used outside its own event loop");
