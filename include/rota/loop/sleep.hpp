@@ -63,6 +63,8 @@ class [[nodiscard]] yield_awaiter {
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
     task_ = &suspend_at(handle, where);
+    if (task_->is_cancelled() && task_->exec->is_event_loop())
+      return loop_access::takes_turns(static_cast<event_loop&>(*task_->exec), handle.address());
     task_->exec->resume_later(handle.address());
     return true;
   }
