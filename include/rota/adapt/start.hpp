@@ -31,7 +31,9 @@ class end_callbacks {
       : value_(std::move(value)), error_(std::move(error)), cancelled_(std::move(cancelled)), home_(home) {
     *home_ = this;
   }
-  end_callbacks(end_callbacks&& other)
+  end_callbacks(end_callbacks&& other) noexcept(std::is_nothrow_move_constructible_v<Value> &&
+                                                std::is_nothrow_move_constructible_v<Error> &&
+                                                std::is_nothrow_move_constructible_v<Cancelled>)
       : value_(std::move(other.value_)),
         error_(std::move(other.error_)),
         cancelled_(std::move(other.cancelled_)),

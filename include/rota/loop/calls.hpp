@@ -249,7 +249,7 @@ call<Base, F>& make_call(F&& f, BaseArgs&&... base) {
   using made = call<Base, F>;
   void* memory = frame_memory::allocate(sizeof(made));
   try {
-    return *new (memory) made(std::move(f), static_cast<BaseArgs&&>(base)...);
+    return *new (memory) made(std::forward<F>(f), static_cast<BaseArgs&&>(base)...);
   } catch (...) {
     frame_memory::deallocate(memory, sizeof(made));
     throw;
@@ -293,7 +293,7 @@ call<Base, F>& make_single(event_loop& loop, F&& f, BaseArgs&&... base) {
   loop_access::check_open(loop);
   loop_access::reserve(loop);
   try {
-    call<Base, F>& made = make_call<Base>(std::move(f), static_cast<BaseArgs&&>(base)...);
+    call<Base, F>& made = make_call<Base>(std::forward<F>(f), static_cast<BaseArgs&&>(base)...);
     made.loop = &loop;
     made.run = &single_call::perform;
     made.has_room = true;
@@ -374,7 +374,7 @@ namespace detail {
 
 template <class F>
 call_handle call_soon(event_loop& loop, F&& f, std::source_location where) {
-  auto& made = make_single<single_call>(loop, std::move(f), where, false);
+  auto& made = make_single<single_call>(loop, std::forward<F>(f), where, false);
   loop_access::push(loop, made);
   return call_handle(made);
 }
@@ -382,13 +382,13 @@ call_handle call_soon(event_loop& loop, F&& f, std::source_location where) {
 template <class F>
 call_handle call_soon_threadsafe(event_loop& loop, F&& f, std::source_location where) {
   if (event_loop::current() == &loop && !loop_access::is_shut_down(loop)) {  // in order with call_soon
-    auto& made = make_single<single_call>(loop, std::move(f), where, true);
+    auto& made = make_single<single_call>(loop, std::forward<F>(f), where, true);
     call_handle handle(made);
     loop_access::count_post(loop);
     loop_access::push(loop, made);
     return handle;
   }
-  auto& made = make_call<single_call>(std::move(f), where, true);
+  auto& made = make_call<single_call>(std::forward<F>(f), where, true);
   call_handle handle(made);
   made.loop = &loop;
   made.run = &single_call::arrive;
@@ -403,7 +403,7 @@ constexpr nanoseconds call_deadline(nanoseconds now, nanoseconds delay) noexcept
 
 template <class F>
 call_handle call_at(event_loop& loop, nanoseconds when, F&& f, std::source_location where) {
-  auto& made = make_single<timed_call>(loop, std::move(f), where, when);
+  auto& made = make_single<timed_call>(loop, std::forward<F>(f), where, when);
   loop_access::poll_next(loop);
   loop_access::timers(loop).arm(made.alarm);
   return call_handle(made);

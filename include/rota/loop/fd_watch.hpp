@@ -125,7 +125,7 @@ class fd_watches final : public loop_part {
       kernel.adopt(number);
       fd_watch* made = nullptr;
       try {
-        made = &make_call<fd_watch>(std::move(f), fd.where, loop, fd.value, way, std::move(copy));
+        made = &make_call<fd_watch>(std::forward<F>(f), fd.where, loop, fd.value, way, std::move(copy));
       } catch (...) {
         (void)copy.release();
         kernel.close(number);

@@ -40,7 +40,7 @@ class signal_handlers final : public loop_part {
     signal_entry& slot = checked(signal.value);
     owned<loop_part>& part = loop_access::signal_handlers_of(loop);
     if (!part) part = owned<signal_handlers>(new signal_handlers(loop));
-    notified_call& made = make_call<notified_call>(std::move(f), signal.where);
+    notified_call& made = make_call<notified_call>(std::forward<F>(f), signal.where);
     if (slot.owner.load() == &loop) {
       forget(slot.call.exchange(&made));
       return;
