@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <rota/base/clock.hpp>
+#include <rota/base/config.hpp>
 #include <rota/testing/faults.hpp>
 
 namespace rota::testing {
@@ -25,6 +26,10 @@ struct link_options {
 
 struct simulation_options {
   simulation_options() noexcept {}
+  simulation_options(const simulation_options&) = default;
+  simulation_options& operator=(const simulation_options&) = default;
+  // Out of line: GCC 12 at -O2 takes an empty script for one that was never initialised, and warns.
+  ROTA_NOINLINE ~simulation_options() {}
   explicit simulation_options(std::uint64_t s) noexcept : seed(s) {}
 
   std::uint64_t seed = 1;
