@@ -280,32 +280,6 @@ TEST_CASE("one of many threads that call at once wins") {
   });
 }
 
-TEST_CASE("a C library that calls twice, on the loop's thread and on another one at once, is taken once") {
-  const captured_reports reports;
-  std::atomic<void*> shared{nullptr};
-  std::atomic<bool> stop{false};
-  std::thread other([&] {
-    for (void* last = nullptr; !stop.load();)
-      if (void* const data = shared.load(); std::exchange(last, data) != data)
-        callback<std::string>::user_data_first(data, std::string(100, 't'));
-  });
-  run([&]() -> task<> {
-    const std::size_t rounds = rota_test::scaled(5'000, 2'000);
-    for (std::size_t round = 0; round != rounds; ++round) {
-      const auto begin = [&](callback<std::string> done) {
-        void* const data = done.to_user_data();
-        shared.store(data);
-        rota::event_loop::current()->call_soon(
-            [data] { callback<std::string>::user_data_first(data, std::string(100, 'l')); });
-      };
-      const std::string text = co_await rota::from_callback<std::string>(begin);
-      REQUIRE(text.size() == 100);
-    }
-  });
-  stop = true;
-  other.join();
-}
-
 TEST_CASE("what the registering function throws comes out of the await, and late calls do nothing") {
   const captured_reports reports;
   run([&]() -> task<> {

@@ -15,8 +15,7 @@
 //   claim       CAS + claimed (acquire). Fails for a stale generation (late), and when claimed (second).
 //   publish     fetch_or ready (acq_rel): release for the value; acquire pairs with the owner's `suspended`
 //   claim_here  the same two by one plain store, on the owner's thread, by the only callback that there is: nobody else
-//               may change the word then (the owner ends on that thread, and nobody may copy a callback that is being called).
-//               Not for a C handle: a library that calls twice may do so on two threads at once
+//               may change the word then (the owner ends on that thread, and nobody may copy a callback that is being called)
 //   suspend     owner, fetch_or suspended (acq_rel): acquire for a value that is there already
 //   withdraw    owner, CAS to the next generation, only while not claimed: from then on every call is late
 //   end         owner, after `ready`: plain store of the next generation. Others change the word only by CAS of a value

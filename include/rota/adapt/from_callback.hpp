@@ -146,12 +146,12 @@ struct callback_state : callback_wait {
     result.set_code(make_error_code(errc::broken_promise));
     publish();
   }
-  /// Calls fill(result), if this is the first call that comes in time. `shared`: by what others may call at the same time.
+  /// Calls fill(result), if this is the first call that comes in time.
   template <class Fill>
-  static bool deliver(callback_slot* slot, std::uint64_t generation, bool shared, Fill fill) noexcept {
+  static bool deliver(callback_slot* slot, std::uint64_t generation, Fill fill) noexcept {
     if (!slot) return false;
     bool was_suspended = false;
-    const executor* const here = shared ? nullptr : event_loop::current();
+    const executor* const here = event_loop::current();
     if (void* const mine = here ? slot->claim_here(generation, here, was_suspended) : nullptr) [[likely]] {
       callback_state& state = *of(mine);
       fill(state.result);
@@ -215,18 +215,17 @@ class callback {
   template <class... Args>
     requires detail::delivers<value, Args...>
   bool operator()(Args&&... args) const noexcept {
-    return give(slot_, generation_, false, static_cast<Args&&>(args)...);
+    return give(slot_, generation_, static_cast<Args&&>(args)...);
   }
   /// The await throws std::system_error with this code. After the cancel hook was called,
   /// std::errc::operation_canceled becomes rota::cancelled.
   bool error(std::error_code code) const noexcept {
-    return state::deliver(slot_, generation_, false,
-                          [code](detail::result_storage<value>& result) { result.set_code(code); });
+    return state::deliver(slot_, generation_, [code](detail::result_storage<value>& result) { result.set_code(code); });
   }
   /// The await throws this exception, which must not be null.
   bool error(const std::exception_ptr& exception) const noexcept {
     if (!exception) return error(std::make_error_code(std::errc::invalid_argument));
-    return state::deliver(slot_, generation_, false,
+    return state::deliver(slot_, generation_,
                           [&](detail::result_storage<value>& result) { result.set_exception(exception); });
   }
 
@@ -264,11 +263,11 @@ class callback {
   callback(detail::callback_slot* slot, std::uint64_t generation) noexcept : slot_(slot), generation_(generation) {}
   static void call(void* data, Ts&&... values) noexcept {
     const detail::user_data u(data);
-    give(u.slot, u.generation, true, static_cast<Ts&&>(values)...);
+    give(u.slot, u.generation, static_cast<Ts&&>(values)...);
   }
   template <class... Args>
-  static bool give(detail::callback_slot* slot, std::uint64_t generation, bool shared, Args&&... args) noexcept {
-    return state::deliver(slot, generation, shared, [&](detail::result_storage<value>& result) {
+  static bool give(detail::callback_slot* slot, std::uint64_t generation, Args&&... args) noexcept {
+    return state::deliver(slot, generation, [&](detail::result_storage<value>& result) {
       if constexpr (noexcept(result.emplace(static_cast<Args&&>(args)...))) {
         result.emplace(static_cast<Args&&>(args)...);
       } else {
