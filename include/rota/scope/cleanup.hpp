@@ -188,9 +188,9 @@ concept closes_awaitably = requires(R& r) {
 
 /// Runs `body(resource)`, which returns a task, and closes the resource on every way out: value, exception, cancel.
 /// The close is shielded from outside cancels, but after `limit` it is cancelled all the same, which counts as its
-/// failure (errc::timed_out); a limit that is NaN throws usage_error at once. Gives the body's value. An error of close() alone is thrown as it is, and wins over a
-/// cancel; with an error of the body it is thrown as an exception_group of both. The resource is moved in, and
-/// destroyed when the await ends.
+/// failure (errc::timed_out); a limit that is NaN throws usage_error at once. Gives the body's value. An error of close()
+/// alone is thrown as it is, and wins over a cancel; with an error of the body it is thrown as an exception_group of both.
+/// The resource is moved in, and destroyed when the await ends.
 template <class Rep, class Period, class R, class F>
   requires closes_awaitably<R> && std::invocable<F&, R&>
 task<detail::body_value_t<F, R>> with(std::chrono::duration<Rep, Period> limit, R resource, F&& body) {
