@@ -119,6 +119,18 @@ class executor {
   /// Too deep for one more nested call?
   [[gnu::always_inline]] bool stack_is_deep() const noexcept { return detail::stack_pointer() < stack_limit_; }
 
+  /// For an await that has its result, or its cancel, at once: must its task suspend all the same, to let the others have
+  /// their turn (rule R6)? Then the frame is queued. Also a task that swallows its cancel and awaits again, for ever,
+  /// must not hold up the rest.
+  bool takes_turns(void* frame) noexcept {
+    if (inline_left_ != 0) [[likely]] {
+      --inline_left_;
+      return false;
+    }
+    resume_later(frame);
+    return true;
+  }
+
   /// Asks the operation or timer that the task waits for (detail::wait_kind) to end early.
   virtual void cancel_wait(detail::task_state& task) noexcept = 0;
   /// A scope of the task is about to be cancelled, with this record, or with none for lack of memory.
@@ -158,6 +170,7 @@ class executor {
   /// Resumes the task's frame and then whoever was parked, until nobody is. Inside the life of a running_here.
   void run_frame(detail::task_state& task, void* frame) {
     *running_ = &task;
+    inline_left_ = inline_completions;
     for (;;) {
       std::coroutine_handle<>::from_address(frame).resume();
       frame = parked_;
@@ -189,10 +202,12 @@ class executor {
   }
 
   static constexpr std::ptrdiff_t deepest_stack = 64 * 1024;
+  static constexpr unsigned inline_completions = 64;  // in one step
 
   void* parked_ = nullptr;
   char* stack_limit_ = nullptr;
   detail::task_state** running_ = nullptr;  // running_task() of the thread that runs this executor
+  unsigned inline_left_ = inline_completions;
   bool is_event_loop_;
 };
 

@@ -61,10 +61,9 @@ class operation_awaiter {
     if (task.is_cancelled()) [[unlikely]] {
       op_.result = -ECANCELED;
       not_begun_ = true;
-      return loop_access::takes_turns(loop, frame);
+      return loop.takes_turns(frame);
     }
-    if (loop_access::kernel(loop).submit(op_) == reactor::submitted::completed)
-      return loop_access::takes_turns(loop, frame);
+    if (loop_access::kernel(loop).submit(op_) == reactor::submitted::completed) return loop.takes_turns(frame);
     task.waits_for(&op_, wait_kind::operation);
     return true;
   }

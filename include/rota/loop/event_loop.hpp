@@ -206,7 +206,6 @@ class event_loop final : public executor, public callback_layer {
   static constexpr std::size_t must_poll = SIZE_MAX / 2;  // in place of the steps since the last poll
   static constexpr detail::nanoseconds time_between_polls = 10'000;
   static constexpr unsigned most_polls_skipped = 16;  // whatever the clock says
-  static constexpr unsigned inline_completions = 64;
 
   struct stop_request : detail::posted {
     detail::atomic<bool> queued{false};
@@ -291,7 +290,6 @@ class event_loop final : public executor, public callback_layer {
   std::size_t steps_since_poll_ = steps_between_polls;
   unsigned polls_skipped_ = 0;
   detail::nanoseconds last_look_ = 0;  // at the clock, since the last poll
-  unsigned inline_left_ = inline_completions;
   detail::atomic<bool> stopped_{false};
   detail::nanoseconds shutdown_until_ = 0;  // set by the first shutdown()
   std::size_t tasks_ = 0;                   // of all owners
@@ -346,21 +344,6 @@ struct loop_access {
     event_loop* loop = event_loop::current();
     if (!loop) throw usage_error(usage_error::kind::no_event_loop, "no event loop runs on this thread");
     return *loop;
-  }
-
-  /// May one more operation complete without suspending, in this step? (Rule R6: always-ready operations take
-  /// turns with everybody else.)
-  static bool may_complete_inline(event_loop& loop) noexcept {
-    if (loop.inline_left_ == 0) return false;
-    --loop.inline_left_;
-    return true;
-  }
-  /// For an await that has its result, or its cancel, at once: suspend all the same, to let the others have their turn? Also
-  /// a task that swallows its cancel and awaits again, for ever, must not hold up the loop.
-  static bool takes_turns(event_loop& loop, void* frame) noexcept {
-    if (may_complete_inline(loop)) return false;
-    loop.resume_later(frame);
-    return true;
   }
 
   static void report_lost(task_state& task, const std::exception_ptr& error) noexcept {
@@ -538,7 +521,6 @@ inline void event_loop::iterate() {
 }
 
 [[gnu::always_inline]] inline void event_loop::step(void* entry) {
-  inline_left_ = inline_completions;
   const auto bits = reinterpret_cast<std::uintptr_t>(entry);
   if ((bits & (first_step_tag | ended_tag | posted_tag)) == 0)
     run_frame(*detail::promise_of(entry).state, entry);

@@ -46,7 +46,7 @@ class [[nodiscard]] sleep_awaiter : loop_timer {
       throw_not_a_duration(task);
     if (task.is_cancelled()) {
       deadline = never;
-      return loop_access::takes_turns(loop, frame);
+      return loop.takes_turns(frame);
     }
     if (!is_absolute) deadline = deadline_after(loop_access::now(loop), deadline);
     if (deadline == never) --deadline;  // `never` means cancelled; 292 years will do
@@ -63,8 +63,7 @@ class [[nodiscard]] yield_awaiter {
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
     task_ = &suspend_at(handle, where);
-    if (task_->is_cancelled() && task_->exec->is_event_loop())
-      return loop_access::takes_turns(static_cast<event_loop&>(*task_->exec), handle.address());
+    if (task_->is_cancelled()) return task_->exec->takes_turns(handle.address());
     task_->exec->resume_later(handle.address());
     return true;
   }

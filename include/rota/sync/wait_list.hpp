@@ -1,0 +1,166 @@
+// Who waits for a mutex, a channel, an event: one fair queue under everything that tasks of one loop wait for.
+//
+// Exact FIFO, and no barging: whoever gives something away (a lock, a permit, an item) hands it to the first waiter with
+// grant(), at once, so that nobody who comes later can take it. From then on the waiter has it: a cancel that comes
+// between grant() and the waiter's next step changes nothing (rule R2; the suspension after that throws), so a wake-up
+// is never lost with the waiter that was to get it. A cancel before grant() takes the waiter out of its place, and
+// nothing else has happened; what others may get now, because it stands in their way no longer, is the list's owner's
+// to say (the second constructor).
+//
+// The list belongs to the loop whose tasks wait in it; nobody waiting, it belongs to no loop. No atomics, no allocation:
+// a place is part of an awaiter, in the frame of the task that waits.
+#pragma once
+
+#include <coroutine>
+#include <cstddef>
+#include <utility>
+
+#include <rota/base/report.hpp>
+#include <rota/base/usage_error.hpp>
+#include <rota/coro/cancellation.hpp>
+#include <rota/coro/describe.hpp>
+#include <rota/coro/executor.hpp>
+#include <rota/coro/line_mark.hpp>
+#include <rota/coro/task_state.hpp>
+
+namespace rota::detail {
+
+class wait_list;
+
+/// A place in a wait_list. A task that waits for several things at once has one in each.
+struct waiter {
+  explicit waiter(void (*f)(waiter&) noexcept) noexcept : granted(f) {}
+  waiter(const waiter&) = delete;
+  waiter& operator=(const waiter&) = delete;
+
+  task_state* task = nullptr;         // who waits; set before the place is taken
+  wait_list* place_in = nullptr;      // null: in none
+  waiter* next = nullptr;             // in the list
+  waiter* previous = nullptr;         // in the list; in the first one the last
+  void (*granted)(waiter&) noexcept;  // it is out of the list: see that the task goes on
+};
+
+class wait_list {
+ public:
+  /// `what` it is for, in messages: "mutex".
+  explicit wait_list(const char* what) noexcept : what_(what) {}
+  /// `withdrawn` is called after a cancel has taken a waiter out.
+  wait_list(const char* what, void (*withdrawn)(wait_list&) noexcept) noexcept : what_(what), withdrawn_(withdrawn) {}
+  wait_list(const wait_list&) = delete;
+  wait_list& operator=(const wait_list&) = delete;
+  /// Ends the program if somebody waits: it would wait for ever.
+  ~wait_list() {
+    if (first_) [[unlikely]]
+      destroyed_with_waiters();
+  }
+
+  bool empty() const noexcept { return first_ == nullptr; }
+  /// Null when the list is empty.
+  waiter* first() const noexcept { return first_; }
+  std::size_t size() const noexcept {
+    std::size_t n = 0;
+    for (const waiter* w = first_; w; w = w->next) ++n;
+    return n;
+  }
+  const char* what() const noexcept { return what_; }
+
+  /// At the end. Throws usage_error, and changes nothing, when tasks of another loop wait here.
+  void push(waiter& w) {
+    check_loop(*w.task);
+    w.place_in = this;
+    w.next = nullptr;
+    if (first_) {
+      w.previous = first_->previous;
+      w.previous->next = &w;
+      first_->previous = &w;
+    } else {
+      first_ = w.previous = &w;
+    }
+  }
+  /// Out of its place, without going on.
+  void remove(waiter& w) noexcept {
+    if (w.next)
+      w.next->previous = w.previous;
+    else
+      first_->previous = w.previous;  // it was the last
+    (first_ == &w ? first_ : w.previous->next) = w.next;
+    w.place_in = nullptr;
+  }
+  /// Removes the waiter, which goes on in its turn. What it is given must be its own already.
+  void grant(waiter& w) noexcept {
+    remove(w);
+    w.granted(w);
+  }
+  /// Everybody who waits now, in order.
+  void grant_all() noexcept {
+    while (first_) grant(*first_);
+  }
+  /// A cancel has removed a waiter.
+  void tell_withdrawn() noexcept {
+    if (withdrawn_) withdrawn_(*this);
+  }
+
+ private:
+  void check_loop(task_state& task) const {
+    if (first_ && first_->task->exec != task.exec) [[unlikely]]
+      throw_usage_error(usage_error::kind::wrong_loop, "%s, waits for a %s on which tasks of another event loop wait",
+                        describe(task).c_str(), what_);
+  }
+  [[noreturn]] ROTA_COLD void destroyed_with_waiters() noexcept {
+    trap("a %s was destroyed while %zu waited for it, first %s", what_, size(), describe(*first_->task).c_str());
+  }
+
+  waiter* first_ = nullptr;
+  const char* what_;
+  void (*withdrawn_)(wait_list&) noexcept = nullptr;
+};
+
+/// The base of an awaiter that waits in one list. The derived one looks first whether it need not wait at all, and then
+/// returns what task.exec->takes_turns() says (rule R6); otherwise it returns wait_in().
+class list_wait : public custom_wait, public waiter {
+ public:
+  /// Its scope was cancelled before it got anything: await_resume() must throw, with check().
+  bool withdrawn() const noexcept { return withdrawn_; }
+
+ protected:
+  list_wait() noexcept : waiter(&go_on) { cancel = &withdraw; }
+  ~list_wait() {
+    if (place_in) [[unlikely]]
+      trap("%s, was destroyed while it waited for a %s; a started task must be joined or cancelled",
+           describe(*task).c_str(), place_in->what());
+  }
+
+  /// Out of await_suspend: true when the task suspends. `cancellable`: false for a wait that a cancel must not end.
+  bool wait_in(wait_list& in, task_state& waiting, void* its_frame, bool cancellable = true) {
+    task = &waiting;
+    frame = its_frame;
+    if (cancellable && waiting.is_cancelled()) [[unlikely]] {
+      withdrawn_ = true;
+      return waiting.exec->takes_turns(its_frame);
+    }
+    if (!cancellable) cancel = nullptr;
+    in.push(*this);
+    waiting.waits_for(static_cast<custom_wait*>(this), wait_kind::custom);
+    return true;
+  }
+  /// Throws rota::cancelled if the wait was withdrawn.
+  void check() const {
+    if (withdrawn_) [[unlikely]]
+      throw_cancelled(*task);
+  }
+
+ private:
+  static void go_on(waiter& self) noexcept { make_ready(static_cast<list_wait&>(self).frame); }
+  static void withdraw(custom_wait& self) noexcept {
+    auto& wait = static_cast<list_wait&>(self);
+    wait_list& from = *wait.place_in;
+    from.remove(wait);
+    wait.withdrawn_ = true;
+    make_ready(wait.frame);
+    from.tell_withdrawn();
+  }
+
+  bool withdrawn_ = false;
+};
+
+}  // namespace rota::detail
