@@ -357,12 +357,12 @@ TEST_CASE("gather, wait and as_completed refuse empty handles, the caller itself
   foreign = join_handle<int>();
 }
 
-TEST_CASE("two tasks that gather each other can be cancelled") {
+TEST_CASE("two tasks that gather each other, with a deadline far away, can be cancelled") {
   run([]() -> task<> {
     join_handle<> a, b;
     const auto waits_for = [](join_handle<>& other) -> task<> {
       co_await rota::yield();
-      co_await rota::gather(other);
+      co_await rota::timeout(1h, rota::gather(other));
     };
     a = rota::spawn(waits_for, std::ref(b));
     b = rota::spawn(waits_for, std::ref(a));

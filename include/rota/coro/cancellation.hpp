@@ -191,6 +191,13 @@ struct scope_tree : scope_node {
 
   static bool is_timed(scope_node& node) noexcept { return as(node).has(has_deadline); }
   static bool has_children(scope_node& node) noexcept { return as(node).first_ != nullptr; }
+  /// f(task) is true for every task right below the scope.
+  template <class F>
+  static bool all_children(scope_node& scope, F f) {
+    for (scope_node* node = as(scope).first_; node; node = as(*node).next_)
+      if (as(*node).has(is_task) && !f(static_cast<task_state&>(*node))) return false;
+    return true;
+  }
   /// The watch that hangs below the scope, or null.
   static scope_watch* watch_of(scope_node& scope) noexcept {
     scope_node* first = as(scope).first_;

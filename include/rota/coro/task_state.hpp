@@ -87,9 +87,17 @@ struct custom_wait {
   custom_wait* next = nullptr;                      // in the list of who waits for the same thing
 };
 
+/// A task that waits for the ends of others (loop/join_cycle.hpp).
+struct end_waiter {
+  task_state* task = nullptr;
+  const void* others = nullptr;                              // null: it needs every one of them
+  bool (*may_go_on)(const void* others) noexcept = nullptr;  // one of them is not marked, and its end may be enough
+};
+
 /// In a task's list of joiners with a null frame: a function that is called inside the task's end.
 struct end_hook : custom_wait {
   void (*ended)(end_hook&) noexcept = nullptr;  // may destroy the hook
+  end_waiter (*who_waits)(end_hook&) noexcept = nullptr;
 };
 
 struct task_state : scope_node {

@@ -14,6 +14,7 @@
 #include <rota/coro/affinity.hpp>
 #include <rota/loop/calls.hpp>
 #include <rota/loop/event_loop.hpp>
+#include <rota/loop/join_cycle.hpp>
 
 namespace rota {
 
@@ -32,12 +33,12 @@ struct join_wait : custom_wait {
     if (joined.exec != waiter.exec) [[unlikely]]
       throw_usage_error(usage_error::kind::wrong_loop, "%s, awaited a task of another event loop",
                         describe(waiter).c_str());
-    if (&joined == &waiter || next_of(joined) || has_scopes(joined)) [[unlikely]]
-      refuse_cycle(waiter);
     if (waiter.is_cancelled()) {
       withdrawn = true;
       return false;
     }
+    if (&joined == &waiter || join_cycle::may_be_stuck(joined)) [[unlikely]]
+      refuse_cycle(waiter);
     frame = its_frame;
     joined.add_joiner(*this);  // first come, first resumed or called
     cancel = &withdraw;
@@ -57,39 +58,11 @@ struct join_wait : custom_wait {
     make_ready(wait.frame);
   }
 
-  // Whom the task waits for, if it joins another one.
-  static task_state* next_of(task_state& task) noexcept {
-    if (task.wait == 0 || task.waiting_kind() != wait_kind::custom) return nullptr;
-    auto& wait = *static_cast<custom_wait*>(task.waiting_for());
-    return wait.cancel == &withdraw ? &static_cast<join_wait&>(wait).joined : nullptr;
-  }
-  // Only such a task can be waiting for children of its scopes.
-  static bool has_scopes(task_state& task) noexcept { return scope_tree::has_children(task); }
-  static bool is_below(task_state& task, const task_state& other) noexcept {
-    for (scope_node* node = task.parent(); node; node = node->parent())
-      if (scope_tree::host_of(*node) == &other) return true;
-    return false;
-  }
-
-  // Throws if the waiter would wait for itself: the tasks that join each other lead back to it, or to one that cannot
-  // end before it, because the waiter is a child in one of its scopes. A longer chain is not followed.
+  // Out of line, for the joined task mostly runs, or waits for something of its own.
   ROTA_COLD void refuse_cycle(task_state& waiter) {
-    constexpr int longest = 64;
-    task_state* task = &joined;
-    for (int i = 0; i != longest && task; ++i, task = next_of(*task)) {
-      const bool child = task != &waiter && has_scopes(*task) && is_below(waiter, *task);
-      if (task != &waiter && !child) continue;
-      description text = describe(waiter);
-      for (task_state* t = &joined;; t = next_of(*t)) {
-        if (t == &waiter)
-          text.add(t == &joined ? ", awaited itself" : ", which waits for the first");
-        else
-          text.add("%s%s", t == &joined ? ", awaited " : ", which waits for ", describe(*t).c_str());
-        if (t == task) break;
-      }
-      if (child) text.add(", which cannot end before its child, the first");
-      throw_usage_error(usage_error::kind::join_cycle, "%s: none of them would ever go on", text.c_str());
-    }
+    if (&joined == &waiter) join_cycle::refuse_itself(waiter);
+    const join_cycle cycle(waiter);
+    if (join_cycle::has(joined)) cycle.refuse(waiter, joined);
   }
 };
 

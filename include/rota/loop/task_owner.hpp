@@ -22,6 +22,9 @@ class task_owner : public open_scope {
   /// has ended in any way. It has left the tree already, its frame is destroyed later unless somebody refers to it.
   virtual void child_ended(task_state& child) noexcept = 0;
 
+  /// False: one child may end all of it.
+  virtual bool needs_all_children() const noexcept { return true; }
+
   bool sees_every_end() const noexcept { return has(sees_success); }
 
   /// Hangs the owner into the scopes of a task without making it the task's current scope.

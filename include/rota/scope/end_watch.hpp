@@ -11,6 +11,7 @@
 #include <rota/coro/describe.hpp>
 #include <rota/coro/task_state.hpp>
 #include <rota/loop/event_loop.hpp>
+#include <rota/loop/join_cycle.hpp>
 
 namespace rota::detail {
 
@@ -34,6 +35,7 @@ class end_watch {
     h.watch = this;
     h.task = &task;
     h.ended = [](end_hook& self) noexcept { static_cast<hook&>(self).watch->note(static_cast<hook&>(self)); };
+    h.who_waits = &who_waits;
     ++left_;
     if (task.has(task_state::finished))
       note(h);
@@ -86,6 +88,25 @@ class end_watch {
     return true;
   }
 
+  static end_waiter who_waits(end_hook& self) noexcept {
+    const end_watch& watch = *static_cast<hook&>(self).watch;
+    if (!watch.waiter_) return {};
+    return {promise_of(watch.waiter_->frame).state, watch.goal_ == goal::first ? &watch : nullptr,
+            [](const void* w) noexcept { return !static_cast<const end_watch*>(w)->obstacle(goal::first); }};
+  }
+  /// A task that is marked, if that keeps the goal from being reached; else null.
+  task_state* obstacle(goal g) const noexcept {
+    task_state* found = nullptr;
+    for (std::size_t i = 0; i != size_; ++i) {
+      if (hooks_[i].has_ended) continue;
+      if (join_cycle::has(*hooks_[i].task))
+        found = hooks_[i].task;
+      else if (g == goal::first)
+        return nullptr;
+    }
+    return found;
+  }
+
   std::vector<hook> hooks_;  // never grows: joiners' lists lead here
   std::size_t size_ = 0;
   std::size_t left_ = 0;
@@ -127,6 +148,7 @@ class [[nodiscard]] end_watch::awaiter : custom_wait {
     check(me);
     if (watch_.reached(goal_)) return false;
     if (me.is_cancelled() && !be_cancelled()) return false;
+    refuse_cycle(me);
     frame = its_frame;
     cancel = &cancelled;
     watch_.goal_ = goal_;
@@ -139,11 +161,16 @@ class [[nodiscard]] end_watch::awaiter : custom_wait {
     for (std::size_t i = 0; i != watch_.size_; ++i) {
       const hook& h = watch_.hooks_[i];
       if (h.has_ended) continue;
-      if (h.task == &me) throw_usage_error(usage_error::kind::join_cycle, "%s, awaited itself", describe(me).c_str());
+      if (h.task == &me) join_cycle::refuse_itself(me);
       if (h.task->exec != me.exec)
         throw_usage_error(usage_error::kind::wrong_loop, "%s, awaited a task of another event loop",
                           describe(me).c_str());
     }
+  }
+  void refuse_cycle(task_state& me) const {
+    if (withdrawn_) return;
+    const join_cycle cycle(me);
+    if (task_state* one = watch_.obstacle(goal_)) cycle.refuse(me, *one);
   }
   static void cancelled(custom_wait& self) noexcept {
     auto& wait = static_cast<awaiter&>(self);

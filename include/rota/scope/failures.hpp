@@ -46,11 +46,11 @@ class failure_collector : public task_owner {
 
   /// How all of it ended: null, a cancel, or an exception_group of the children's errors and the body's. Without memory
   /// for that, std::bad_alloc: what comes after the group must run all the same.
-  std::exception_ptr conclude(std::exception_ptr body = nullptr) noexcept {
+  std::exception_ptr conclude(std::exception_ptr body = nullptr, const char* whose = "its body") noexcept {
     const bool body_failed = body && !is_cancellation(body);
     if (!failed() && !body_failed) return body;
     try {
-      return group_of_failures(body_failed ? body : nullptr);
+      return group_of_failures(body_failed ? body : nullptr, whose);
     } catch (...) {  // its errors are told at least
       for (task_state* child = first_; child; child = next_of(*child))
         loop_access::report_lost(*child, *error_of(*child));
@@ -60,11 +60,11 @@ class failure_collector : public task_owner {
   }
 
  protected:
-  ROTA_COLD std::exception_ptr group_of_failures(const std::exception_ptr& body) {
+  ROTA_COLD std::exception_ptr group_of_failures(const std::exception_ptr& body, const char* whose) {
     std::vector<exception_group::member> members;
     for (task_state* child = first_; child; child = next_of(*child))
       members.emplace_back(*error_of(*child), describe(*child).c_str());
-    if (body) members.emplace_back(body, "its body");
+    if (body) members.emplace_back(body, whose);
     const std::source_location at = source_line(where_);
     std::string message = what_;
     message += ", ";

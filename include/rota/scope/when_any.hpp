@@ -8,6 +8,7 @@
 #include <utility>
 #include <variant>
 
+#include <rota/loop/join_cycle.hpp>
 #include <rota/scope/together.hpp>
 #include <rota/scope/when_all.hpp>
 
@@ -36,6 +37,8 @@ class winner_owner final : public failure_collector {
   /// race: also an error wins. when_any: only a value does.
   void let_errors_win() noexcept { errors_win_ = true; }
   task_state* winner() const noexcept { return winner_; }
+  const std::exception_ptr& circle() const noexcept { return circle_; }
+  bool needs_all_children() const noexcept override { return false; }
 
   void child_ended(task_state& child) noexcept override {
     const bool ended_by_cancel = child.has(task_state::was_cancelled);
@@ -43,10 +46,12 @@ class winner_owner final : public failure_collector {
     if (winner_) {
       // A loser that fails while it is cancelled: nobody will see that error.
       if (failed) loop_access::report_lost(child, *error_of(child));
-    } else if (ended_by_cancel) {
-      child_was_cancelled_ = true;
-    } else if (failed && !errors_win_) {
-      keep(child);
+    } else if (ended_by_cancel || (failed && !errors_win_)) {
+      if (failed)
+        keep(child);
+      else
+        child_was_cancelled_ = true;
+      if (children > 1 && !is_cancelled()) end_if_stuck();
     } else {
       winner_ = &child;
       scope_tree::cancel(*this, cancel_kind::sibling, "another one was first", child.root().waits_at);
@@ -54,8 +59,23 @@ class winner_owner final : public failure_collector {
   }
 
  private:
+  // Those that are left may all wait for the task that waits here: nobody would ever win.
+  ROTA_COLD void end_if_stuck() noexcept {
+    const join_cycle circle(*host);
+    task_state* one = nullptr;
+    const auto is_stuck = [&](task_state& child) { return join_cycle::has(*(one = &child)); };
+    if (!scope_tree::all_children(*this, is_stuck)) return;
+    try {
+      circle.refuse(*host, *one);
+    } catch (...) {
+      circle_ = std::current_exception();
+    }
+    cancel_others(circle_, host->root().waits_at);
+  }
+
   task_state* winner_ = nullptr;
   bool errors_win_ = false;
+  std::exception_ptr circle_;
 };
 
 template <class T, class... Ts>
@@ -83,7 +103,8 @@ class first_awaiter_base : public together<Derived, winner_owner, Children> {
     this->leave();
     task_state* winner = this->owner_.winner();
     if (winner) return *winner;
-    if (const std::exception_ptr error = this->owner_.conclude()) std::rethrow_exception(error);
+    if (const std::exception_ptr error = this->owner_.conclude(this->owner_.circle(), "the wait"))
+      std::rethrow_exception(error);
     this->throw_if_cancelled("every one of them was cancelled");
     __builtin_unreachable();
   }
