@@ -280,6 +280,51 @@ TEST_CASE("one of many threads that call at once wins") {
   });
 }
 
+// Counts how often a value is put into an await, and taken out.
+struct parcel {
+  explicit parcel(char content) : text(100, content) {}
+  parcel(parcel&& other) noexcept : text(std::move(other.text)) { moves.fetch_add(1, std::memory_order_relaxed); }
+
+  std::string text;
+  static inline std::atomic<std::size_t> moves{0};
+};
+
+TEST_CASE("a C library that calls twice, on the loop's thread and on three others at once, is taken once") {
+  const captured_reports reports;
+  std::atomic<void*> shared{nullptr};
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> others;
+  for (int t = 0; t != 3; ++t)
+    others.emplace_back([&] {
+      for (void* last = nullptr; !stop.load();)
+        if (void* const data = shared.load(); std::exchange(last, data) != data)
+          callback<parcel>::user_data_first(data, parcel('t'));
+    });
+  const std::size_t rounds = rota_test::scaled(5'000, 1'000);
+  std::size_t intact = 0;
+  parcel::moves = 0;
+  run([&]() -> task<> {
+    for (std::size_t round = 0; round != rounds; ++round) {
+      const auto begin = [&](callback<parcel> done) {
+        void* const data = done.to_user_data();
+        shared.store(data);
+        const auto call = [data] { callback<parcel>::user_data_first(data, parcel('l')); };
+        if (round % 2 == 0)
+          call();
+        else
+          rota::event_loop::current()->call_soon(call);
+      };
+      const parcel got = co_await rota::from_callback<parcel>(begin);
+      intact += got.text == std::string(100, 't') || got.text == std::string(100, 'l');
+    }
+    co_await rota::yield();  // the last round's call_soon may still wait for its turn
+  });
+  stop = true;
+  for (std::thread& other : others) other.join();
+  REQUIRE(intact == rounds);
+  REQUIRE(parcel::moves == 2 * rounds);
+}
+
 TEST_CASE("what the registering function throws comes out of the await, and late calls do nothing") {
   const captured_reports reports;
   run([&]() -> task<> {
@@ -297,6 +342,29 @@ TEST_CASE("what the registering function throws comes out of the await, and late
       }
       REQUIRE(text == "no such host");
       REQUIRE_FALSE((*kept)(2));
+    }
+  });
+}
+
+TEST_CASE("what the registering function throws comes out of the await also when another thread has called by then") {
+  run([]() -> task<> {
+    for (const bool hook : {false, true}) {
+      int asked = 0;
+      std::string text;
+      const auto start = [](callback<std::string> done) {
+        std::thread([&done] { REQUIRE(done("value")); }).join();
+        throw std::runtime_error("no such host");
+      };
+      try {
+        if (hook)
+          (void)co_await rota::from_callback<std::string>(start).on_cancel([&] { ++asked; });
+        else
+          (void)co_await rota::from_callback<std::string>(start);
+      } catch (const std::runtime_error& error) {
+        text = error.what();
+      }
+      REQUIRE(text == "no such host");
+      REQUIRE(asked == 0);
     }
   });
 }

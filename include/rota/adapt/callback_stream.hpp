@@ -10,7 +10,7 @@
 #include <type_traits>
 #include <utility>
 
-#include <rota/adapt/callback_slot.hpp>
+#include <rota/adapt/callback_slots.hpp>
 #include <rota/adapt/from_callback.hpp>
 #include <rota/base/error.hpp>
 #include <rota/base/mutex_lock.hpp>
@@ -41,7 +41,12 @@ struct stream_wait : custom_wait, posted {
     posted::run = [](posted& self) noexcept { make_ready(static_cast<stream_wait&>(self).frame); };
   }
   /// An item is there, or the end. From any thread.
-  void notify() noexcept { resume_on(*task->exec, *this, frame); }
+  void notify() noexcept {
+    if (task->exec == event_loop::current())
+      make_ready(frame);
+    else
+      task->exec->post(*this);
+  }
 };
 
 // The part of a stream that does not depend on the items' type. All of it is guarded by `mutex`.

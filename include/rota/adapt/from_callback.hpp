@@ -10,7 +10,7 @@
 #include <type_traits>
 #include <utility>
 
-#include <rota/adapt/callback_slot.hpp>
+#include <rota/adapt/callback_slots.hpp>
 #include <rota/base/error.hpp>
 #include <rota/coro/cancellation.hpp>
 #include <rota/coro/concepts.hpp>
@@ -48,20 +48,26 @@ concept delivers = (std::is_void_v<V> && sizeof...(Args) == 0) || std::construct
 template <class V>
 inline constexpr char callback_type = 0;
 
-/// Resumes `frame` on `home`, from any thread; directly when that is this thread's loop.
-inline void resume_on(executor& home, posted& work, void* frame) noexcept {
-  if (static_cast<executor*>(event_loop::current()) == &home)
-    make_ready(frame);
-  else
-    home.post(work);
-}
-
-// The part of the await that does not depend on types: who waits, and how it ends.
+// The part of the await that does not depend on types: who waits, and how it ends. All of it is the loop's thread's, but
+// `result` belongs to whoever has claimed the slot, until the owner is resumed.
+//
+// How the value gets home: on the loop's own thread the await is either still in the user's function, which `stage`
+// tells, or suspended. From another thread it always goes through post(), also when the await has not suspended yet:
+// an executor runs no posts inside a step. So nobody has to ask across threads whether the await has suspended.
 struct callback_wait : custom_wait, posted {
+  enum class stage : std::uint8_t {
+    starting,   // in the user's function
+    called,     // ... and there the callback came
+    suspended,  // or about to be
+    withdrawn,  // cancelled before anybody fired
+  };
+
   task_state* task = nullptr;
   callback_slot* slot = nullptr;  // null: not begun, or ended
-  bool withdrawn = false;         // cancelled before anybody fired
-  bool asked_to_end = false;      // cancelled, and the hook was called
+  void (*hook)(callback_wait&) noexcept = nullptr;
+  stage at = stage::starting;
+  bool asked_to_end = false;  // cancelled, and the hook was called
+  std::exception_ptr thrown;  // by the user's function, when another thread had fired already
 
   callback_wait() noexcept {
     cancel = &cancelled_while_waiting;
@@ -73,12 +79,12 @@ struct callback_wait : custom_wait, posted {
     if (slot) trap("the frame of a task that waits for a callback was destroyed; it must be joined or cancelled");
   }
 
-  /// Gives the slot's generation. Nothing begins, and `withdrawn` is set, when the task is cancelled.
+  /// Gives the slot's generation. Nothing begins when the task is cancelled.
   std::uint64_t begin(task_state& waiter, void* its_frame, line_mark where, const void* type) {
     task = &waiter;
     frame = its_frame;
     if (waiter.is_cancelled()) [[unlikely]] {
-      withdrawn = true;
+      at = stage::withdrawn;
       return 0;
     }
     callback_slot& taken = callback_slots::acquire();
@@ -87,55 +93,60 @@ struct callback_wait : custom_wait, posted {
   }
   /// After the user's function has returned. False: go on at once.
   bool suspend() noexcept {
-    if ((slot->word.load(std::memory_order_acquire) & callback_slot::ready) != 0) return false;
-    if (task->is_cancelled()) [[unlikely]] {  // by that function
+    if (at == stage::starting && task->is_cancelled()) [[unlikely]]  // by that function
       ask_to_end();
-      if (withdrawn) return false;
-    }
+    if (at != stage::starting) return false;
+    at = stage::suspended;
     task->waits_for(static_cast<custom_wait*>(this), wait_kind::custom);
-    const std::uint64_t before = slot->word.fetch_or(callback_slot::suspended, std::memory_order_acq_rel);
-    if ((before & callback_slot::ready) == 0) return true;
-    task->wait = 0;
-    return false;
+    return true;
   }
-  /// The user's function threw: that is what the await throws, whatever was called.
-  void give_up() noexcept {
-    if (!withdraw()) {
-      slot->wait_until_ready();
+  /// In a handler: the user's function threw, which is what the await throws, whatever was called. False: when the other
+  /// thread is done.
+  bool give_up() {
+    if (withdraw()) return true;
+    if (at == stage::called) {
       end();
+      return true;
     }
+    thrown = std::current_exception();
+    return false;
   }
   void end() noexcept {
     slot->end();
     callback_slots::release(*std::exchange(slot, nullptr));
   }
-
   bool withdraw() noexcept {
     if (!slot->withdraw()) return false;
     callback_slots::release(*std::exchange(slot, nullptr));
     return true;
   }
-  // The await without a hook.
+
+  /// The value is there. `here` is the executor of this thread. The last thing that a caller does with the await.
+  void has_come(const executor* here) noexcept {
+    if (task->exec == here)
+      has_come_here();
+    else
+      task->exec->post(*this);
+  }
+  void has_come_here() noexcept {
+    if (at == stage::starting)
+      at = stage::called;
+    else
+      make_ready(frame);
+  }
+
+ private:
   void ask_to_end() noexcept {
     if (hook)
       hook(*this);
-    else
-      withdrawn = withdraw();
+    else if (withdraw())
+      at = stage::withdrawn;
   }
   static void cancelled_while_waiting(custom_wait& self) noexcept {
     auto& wait = static_cast<callback_wait&>(self);
     wait.ask_to_end();
-    if (wait.withdrawn) make_ready(wait.frame);
+    if (wait.at == stage::withdrawn) make_ready(wait.frame);
   }
-
-  /// The value is there. The last thing that a caller does with the await.
-  void publish() noexcept {
-    executor& home = *task->exec;
-    void* const waiter = frame;
-    if (slot->publish()) resume_on(home, *this, waiter);
-  }
-
-  void (*hook)(callback_wait&) noexcept = nullptr;
 };
 
 template <class V>
@@ -144,24 +155,25 @@ struct callback_state : callback_wait {
 
   void broken() noexcept {
     result.set_code(make_error_code(errc::broken_promise));
-    publish();
+    has_come(event_loop::current());
   }
-  /// Calls fill(result), if this is the first call that comes in time.
+  /// Calls fill(result), if this is the first call that comes in time. `alone`: a C++ callback, which no other thread may
+  /// use meanwhile.
   template <class Fill>
-  static bool deliver(callback_slot* slot, std::uint64_t generation, Fill fill) noexcept {
+  static bool deliver(callback_slot* slot, std::uint64_t generation, bool alone, Fill fill) noexcept {
     if (!slot) return false;
-    bool was_suspended = false;
     const executor* const here = event_loop::current();
-    if (void* const mine = here ? slot->claim_here(generation, here, was_suspended) : nullptr) [[likely]] {
-      callback_state& state = *of(mine);
-      fill(state.result);
-      if (was_suspended) make_ready(state.frame);
-      return true;
+    if (alone && here) {
+      if (void* const mine = slot->claim_here(generation, here)) [[likely]] {
+        fill(of(mine)->result);
+        of(mine)->has_come_here();
+        return true;
+      }
     }
     void* const claimed = slot->claim(generation, &callback_type<V>);
     if (!claimed) return false;
     fill(of(claimed)->result);
-    of(claimed)->publish();
+    of(claimed)->has_come(here);
     return true;
   }
   static callback_state* of(void* target) noexcept {
@@ -169,8 +181,10 @@ struct callback_state : callback_wait {
   }
 
   V finish() {
-    if (withdrawn) throw_cancelled(*task);
+    if (at == stage::withdrawn) throw_cancelled(*task);
     end();
+    if (thrown) [[unlikely]]
+      std::rethrow_exception(thrown);
     // "Cancelled" means that it did not happen: the library said so, or dropped the callback when it was asked to end.
     if (asked_to_end && result.has_code() &&
         (result.code() == std::errc::operation_canceled || result.code() == errc::broken_promise))
@@ -215,17 +229,18 @@ class callback {
   template <class... Args>
     requires detail::delivers<value, Args...>
   bool operator()(Args&&... args) const noexcept {
-    return give(slot_, generation_, static_cast<Args&&>(args)...);
+    return give(slot_, generation_, true, static_cast<Args&&>(args)...);
   }
   /// The await throws std::system_error with this code. After the cancel hook was called,
   /// std::errc::operation_canceled becomes rota::cancelled.
   bool error(std::error_code code) const noexcept {
-    return state::deliver(slot_, generation_, [code](detail::result_storage<value>& result) { result.set_code(code); });
+    return state::deliver(slot_, generation_, true,
+                          [code](detail::result_storage<value>& result) { result.set_code(code); });
   }
   /// The await throws this exception, which must not be null.
   bool error(const std::exception_ptr& exception) const noexcept {
     if (!exception) return error(std::make_error_code(std::errc::invalid_argument));
-    return state::deliver(slot_, generation_,
+    return state::deliver(slot_, generation_, true,
                           [&](detail::result_storage<value>& result) { result.set_exception(exception); });
   }
 
@@ -263,11 +278,11 @@ class callback {
   callback(detail::callback_slot* slot, std::uint64_t generation) noexcept : slot_(slot), generation_(generation) {}
   static void call(void* data, Ts&&... values) noexcept {
     const detail::user_data u(data);
-    give(u.slot, u.generation, static_cast<Ts&&>(values)...);
+    give(u.slot, u.generation, false, static_cast<Ts&&>(values)...);
   }
   template <class... Args>
-  static bool give(detail::callback_slot* slot, std::uint64_t generation, Args&&... args) noexcept {
-    return state::deliver(slot, generation, [&](detail::result_storage<value>& result) {
+  static bool give(detail::callback_slot* slot, std::uint64_t generation, bool alone, Args&&... args) noexcept {
+    return state::deliver(slot, generation, alone, [&](detail::result_storage<value>& result) {
       if constexpr (noexcept(result.emplace(static_cast<Args&&>(args)...))) {
         result.emplace(static_cast<Args&&>(args)...);
       } else {
@@ -333,19 +348,17 @@ class [[nodiscard]] callback_awaiter : callback_state<called_with_t<Ts...>> {
  private:
   ROTA_NOINLINE bool start(task_state& waiter, void* its_frame, line_mark where) {
     const std::uint64_t generation = this->begin(waiter, its_frame, where, &callback_type<called_with_t<Ts...>>);
-    if (this->withdrawn) return false;
+    if (!this->slot) return false;
     try {
       static_cast<Initiate&&>(initiate_)(callback_access::make<Ts...>(*this, generation));
     } catch (...) {
-      this->give_up();
-      throw;
+      if (this->give_up()) throw;
     }
     return this->suspend();
   }
   static void run_hook(callback_wait& wait) noexcept {
     auto& self = static_cast<callback_awaiter&>(wait);
-    const bool is_called = (wait.slot->word.load(std::memory_order_relaxed) & callback_slot::claimed) != 0;
-    if (is_called || std::exchange(wait.asked_to_end, true)) return;
+    if (wait.slot->is_claimed() || std::exchange(wait.asked_to_end, true)) return;
     const std::source_location at = source_line(wait.slot->where.load(std::memory_order_relaxed));
     try {
       static_cast<Hook&&>(self.hook_)();

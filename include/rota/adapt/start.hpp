@@ -9,7 +9,7 @@
 #include <type_traits>
 #include <utility>
 
-#include <rota/adapt/callback_slot.hpp>
+#include <rota/adapt/callback_slots.hpp>
 #include <rota/base/report.hpp>
 #include <rota/coro/cancellation.hpp>
 #include <rota/coro/describe.hpp>
