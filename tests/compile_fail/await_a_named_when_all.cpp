@@ -1,4 +1,4 @@
-// expect: deleted
+// expect: await_in_the_expression_that_makes_it
 #include <rota/rota.hpp>
 
 using namespace std::chrono_literals;

@@ -1,4 +1,4 @@
-// expect: deleted
+// expect: await_in_the_expression_that_makes_it
 #include <rota/rota.hpp>
 
 const rota::task_local<int> number;

@@ -1,4 +1,4 @@
-// expect: deleted
+// expect: await_a_task_once_as_in__co_await_std_move_t
 #include <rota/coro/task.hpp>
 
 rota::task<int> number();

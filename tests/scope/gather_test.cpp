@@ -2,9 +2,12 @@
 #include <rota/scope/gather.hpp>
 
 #include <algorithm>
+#include <array>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -510,6 +513,48 @@ TEST_CASE("a cancel of who waits ends the wait and cancels nothing") {
     REQUIRE_FALSE(slow.cancelled());
     const int one = co_await slow;
     REQUIRE(one == 1);
+  });
+}
+
+TEST_CASE("gather, wait and as_completed take every kind of range") {
+  run([]() -> task<> {
+    std::array<join_handle<int>, 2> pair{number_at(2ms, 1), number_at(1ms, 2)};
+    const std::vector<int> of_array = co_await rota::gather(pair);
+    REQUIRE(of_array == std::vector<int>{1, 2});
+    const std::span<join_handle<int>> view(pair);
+    const std::vector<int> of_view = co_await rota::gather(view);
+    const std::vector<int> of_moved_view = co_await rota::gather(std::span<const join_handle<int>>(pair));
+    REQUIRE(of_view == of_moved_view);
+    const auto outcomes = co_await rota::gather(rota::return_exceptions, view);
+    REQUIRE(outcomes.size() == 2);
+    REQUIRE(outcomes[1].value() == 2);
+
+    std::deque<join_handle<int>> queue;
+    for (int n = 0; n != 3; ++n) queue.push_back(number_at(rota::duration(0), n));
+    const auto waited = co_await rota::wait(queue);
+    REQUIRE(waited.done.size() == 3);
+    auto stream = rota::as_completed(view);
+    REQUIRE(stream.left() == 2);
+    join_handle<int> handles[] = {queue[0], pair[0]};
+    const auto again = co_await rota::wait(handles);
+    REQUIRE(again.done.size() == 2);
+    const std::vector<int> of_queue = co_await rota::gather(std::move(queue));
+    REQUIRE(of_queue == std::vector<int>{0, 1, 2});
+    REQUIRE(pair[0].valid());
+  });
+}
+
+TEST_CASE("what a range owns is moved out of it when it is handed over, what a view shows is copied") {
+  run([]() -> task<> {
+    const auto text = [](std::string s) -> task<std::string> { co_return s; };
+    std::array<join_handle<std::string>, 1> own{rota::spawn(text, std::string("a text that is not short at all"))};
+    join_handle<std::string> mine = own[0];
+    const auto copied = co_await rota::gather(std::span<join_handle<std::string>>(own));
+    REQUIRE(copied[0] == mine.result());
+    REQUIRE(own[0].valid());
+    const auto moved = co_await rota::gather(std::move(own));
+    REQUIRE(moved == copied);
+    REQUIRE(mine.result().empty());
   });
 }
 

@@ -80,6 +80,9 @@ bool begin_inner(Awaiter& inner, std::coroutine_handle<Promise> handle, line_mar
   }
 }
 
+// Compilers show it to who names an awaiter first: what it refers to would be gone when it is awaited.
+struct await_in_the_expression_that_makes_it;
+
 /// Stands for an awaiter that must not be named before it is awaited: its `operator co_await() &` is deleted, and the one
 /// for rvalues gives this. (GCC 12 copies an awaiter that an operator co_await returns by reference.)
 template <class Awaiter>
@@ -101,6 +104,9 @@ class [[nodiscard]] pinned_awaiter {
 template <class F, class Argument>
 using body_value_t = await_result_t<std::invoke_result_t<F&, Argument&>>;
 
+/// What with_cancel_scope and its relatives can run.
+template <class F, class Argument>
+concept body_for = awaitable<std::invoke_result_t<F&, Argument&>>;
 // R10(b): GCC 12.2 destroys an owning closure that is written inside a full expression that awaits twice.
 template <class F>
 inline constexpr bool safe_in_an_await_expression = !ROTA_GCC_MISCOMPILES_COROUTINES || std::is_lvalue_reference_v<F> ||

@@ -12,6 +12,7 @@
 #include <rota/base/debug_mode.hpp>
 #include <rota/base/report.hpp>
 #include <rota/base/usage_error.hpp>
+#include <rota/coro/concepts.hpp>
 #include <rota/coro/frame_memory.hpp>
 #include <rota/coro/task_state.hpp>
 
@@ -221,6 +222,7 @@ ROTA_COLD inline void report_never_awaited(std::source_location made_at) noexcep
 }
 
 struct task_access;
+struct await_a_task_once_as_in__co_await_std_move_t;  // compilers show it to who awaits one that has a name
 
 }  // namespace detail
 
@@ -255,8 +257,8 @@ class [[nodiscard("a task does nothing until it is awaited or run")]] task {
   /// Starts the body on the awaiting task's executor, in its scope; throws usage_error when this task is empty or
   /// was awaited before.
   detail::task_awaiter<T> operator co_await() && { return detail::task_awaiter<T>(release()); }
-  /// A task is awaited once: write `co_await std::move(t)`.
-  void operator co_await() & = delete;
+  /// A task is awaited once.
+  detail::await_a_task_once_as_in__co_await_std_move_t operator co_await() & = delete;
 
  private:
   friend detail::task_promise_base<T>;
@@ -308,6 +310,19 @@ template <class T>
 inline constexpr bool is_task = false;
 template <class T>
 inline constexpr bool is_task<task<T>> = true;
+
+// Says in one line what a body must be, instead of a page of templates.
+template <class F, class Argument>
+task<> refuse_body() {
+  constexpr bool is_invocable = std::is_invocable_v<F&, Argument&>;
+  static_assert(is_invocable,
+                "the body takes one argument by reference, what is opened for it: [&](rota::task_group& group) -> "
+                "rota::task<> { ... }");
+  static_assert(!is_invocable || body_for<F, Argument>,
+                "the body must return a rota::task: write [&](...) -> rota::task<> { ... } with a co_await or a "
+                "co_return in it");
+  return {};
+}
 
 }  // namespace detail
 }  // namespace rota

@@ -76,7 +76,7 @@ class [[nodiscard]] local_awaiter : local_binding {
         inner_(awaiter_of(static_cast<A&&>(a))) {}
 
   /// What it is around may be a temporary of the same expression: write `co_await with_value(...)`, never name it first.
-  void operator co_await() & = delete;
+  await_in_the_expression_that_makes_it operator co_await() & = delete;
   pinned_awaiter<local_awaiter> operator co_await() && noexcept { return pinned_awaiter(*this); }
   bool await_ready() const noexcept { return false; }
   template <class Promise>

@@ -100,11 +100,14 @@ struct cancel_scope_access {
 /// an error wins over a cancel, which the next suspension throws again.
 ///
 /// A named body is kept by reference and must live until the await ends; any other is moved into the scope.
-template <class F>
-  requires std::invocable<F&, cancel_scope&>
+template <detail::body_for<cancel_scope> F>
 task<detail::maybe<detail::body_value_t<F, cancel_scope>>> with_cancel_scope(F&& body) {
   ROTA_REFUSE_OWNING_CLOSURE(F);
   return detail::cancel_scope_access::run<F>(std::forward<F>(body));
+}
+template <class F>
+task<> with_cancel_scope(F&&) {
+  return detail::refuse_body<F, cancel_scope>();
 }
 
 }  // namespace rota

@@ -191,11 +191,15 @@ concept closes_awaitably = requires(R& r) {
 /// failure (errc::timed_out); a limit that is NaN throws usage_error at once. Gives the body's value. An error of close()
 /// alone is thrown as it is, and wins over a cancel; with an error of the body it is thrown as an exception_group of both.
 /// The resource is moved in, and destroyed when the await ends.
-template <class Rep, class Period, class R, class F>
-  requires closes_awaitably<R> && std::invocable<F&, R&>
+template <class Rep, class Period, closes_awaitably R, detail::body_for<R> F>
 task<detail::body_value_t<F, R>> with(std::chrono::duration<Rep, Period> limit, R resource, F&& body) {
   ROTA_REFUSE_OWNING_CLOSURE(F);
   return detail::run_with<R, F>(detail::cleanup_limit(limit), std::move(resource), std::forward<F>(body));
+}
+template <class Rep, class Period, class R, class F>
+task<> with(std::chrono::duration<Rep, Period>, R, F&&) {
+  static_assert(closes_awaitably<R>, "with(limit, resource, body): the resource has a close() that can be awaited");
+  return detail::refuse_body<F, R>();
 }
 
 }  // namespace rota

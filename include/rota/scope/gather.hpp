@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <iterator>
 #include <optional>
 #include <system_error>
 #include <tuple>
@@ -43,6 +44,37 @@ struct handle_value<join_handle<T>> {
 };
 template <class H>
 using handle_value_t = typename handle_value<std::remove_cvref_t<H>>::type;
+
+template <class R>
+using element_reference = decltype(*std::begin(std::declval<R&>()));
+template <class R>
+concept range_of_handles = requires(R& r) {
+  requires a_join_handle<element_reference<R>>;
+  std::begin(r) != std::end(r);
+};
+template <class R>
+using handle_of = std::remove_cvref_t<element_reference<R>>;
+// Handed over, and the elements are its own; a view's are somebody else's.
+template <class R>
+inline constexpr bool gives_its_handles =
+    !std::is_lvalue_reference_v<R> && std::is_const_v<std::remove_reference_t<element_reference<const R>>>;
+
+/// The handles, moved out of a range that is handed over.
+template <class R>
+std::vector<handle_of<R>> listed(R&& range) {
+  if constexpr (std::is_same_v<R, std::vector<handle_of<R>>>) {
+    return std::move(range);
+  } else {
+    std::vector<handle_of<R>> handles;
+    for (auto&& handle : range) {
+      if constexpr (gives_its_handles<R>)
+        handles.push_back(std::move(handle));
+      else
+        handles.push_back(handle);
+    }
+    return handles;
+  }
+}
 
 // The result of a handle that was given as H: moved out of a handle that was handed over, else copied.
 template <class H, class T>
@@ -165,22 +197,25 @@ template <detail::a_join_handle... Hs>
 auto gather(return_exceptions_t, Hs&&... handles) {
   return detail::gather_outcomes<Hs...>(std::forward<Hs>(handles)...);
 }
-/// The same for a vector of handles: a vector of results, nothing for void.
-template <class T>
-auto gather(std::vector<join_handle<T>>&& handles) {
-  return detail::gather_range<join_handle<T>, T>(std::move(handles));
+/// The same for a range of handles (a vector, array, deque, span ...): a vector of results, nothing for void.
+template <detail::range_of_handles R>
+auto gather(R&& handles) {
+  using handle = std::conditional_t<detail::gives_its_handles<R>, detail::handle_of<R>, const detail::handle_of<R>&>;
+  return detail::gather_range<handle>(detail::listed(std::forward<R>(handles)));
 }
-template <class T>
-auto gather(const std::vector<join_handle<T>>& handles) {
-  return detail::gather_range<const join_handle<T>&, T>(handles);
+template <detail::range_of_handles R>
+auto gather(return_exceptions_t, R&& handles) {
+  using handle = std::conditional_t<detail::gives_its_handles<R>, detail::handle_of<R>, const detail::handle_of<R>&>;
+  return detail::gather_range_outcomes<handle>(detail::listed(std::forward<R>(handles)));
 }
-template <class T>
-auto gather(return_exceptions_t, std::vector<join_handle<T>>&& handles) {
-  return detail::gather_range_outcomes<join_handle<T>, T>(std::move(handles));
-}
-template <class T>
-auto gather(return_exceptions_t, const std::vector<join_handle<T>>& handles) {
-  return detail::gather_range_outcomes<const join_handle<T>&, T>(handles);
+template <class... As>
+  requires(!(detail::a_join_handle<As> && ...))
+task<> gather(As&&...) {
+  static_assert(
+      sizeof...(As) == 0,
+      "gather() waits for tasks that run already: give it join_handles, as in gather(spawn(f, x)), or a range "
+      "of them; when_all() takes tasks and other awaitables");
+  return {};
 }
 
 /// What wait() waits for.
@@ -198,25 +233,43 @@ struct wait_result {
   std::vector<join_handle<T>> pending;
 };
 
-/// Waits until `policy` is fulfilled or `limit` has passed, whichever is first. Cancels nothing and throws no error of a
-/// task, nor of the limit. Throws usage_error when there is no task; rota::cancelled when the caller is cancelled.
+namespace detail {
+
 template <class T>
-task<wait_result<T>> wait(std::vector<join_handle<T>> handles, wait_until policy = wait_until::all_completed,
-                          duration limit = duration::max()) {
+task<wait_result<T>> wait_for_handles(std::vector<join_handle<T>> handles, wait_until policy, duration limit) {
   if (handles.empty()) throw usage_error(usage_error::kind::invalid_argument, "wait() needs at least one task");
-  using goal = detail::end_watch::goal;
+  using goal = end_watch::goal;
   const goal until = policy == wait_until::all_completed     ? goal::all
                      : policy == wait_until::first_completed ? goal::first
                                                              : goal::first_exception;
-  detail::remove_duplicates(handles);
-  detail::end_watch watch(handles.size());
+  remove_duplicates(handles);
+  end_watch watch(handles.size());
   for (const join_handle<T>& handle : handles) watch.add(handle.task());
-  using awaiter = detail::end_watch::awaiter;
+  using awaiter = end_watch::awaiter;
   co_await move_on_after(limit, awaiter(watch, until, awaiter::on_cancel::withdraw));
   wait_result<T> result;
   for (std::size_t i = 0; i != handles.size(); ++i)
     (watch.has_ended(i) ? result.done : result.pending).push_back(std::move(handles[i]));
   co_return result;
+}
+
+}  // namespace detail
+
+/// Waits until `policy` is fulfilled or `limit` has passed, whichever is first. Cancels nothing and throws no error of a
+/// task, nor of the limit. Throws usage_error when there is no task; rota::cancelled when the caller is cancelled.
+template <detail::range_of_handles R>
+task<wait_result<detail::handle_value_t<detail::handle_of<R>>>> wait(R&& handles,
+                                                                     wait_until policy = wait_until::all_completed,
+                                                                     duration limit = duration::max()) {
+  return detail::wait_for_handles(detail::listed(std::forward<R>(handles)), policy, limit);
+}
+template <class A, class... Options>
+  requires detail::a_join_handle<A> || awaitable<A>
+task<> wait(A&&, Options&&...) {
+  static_assert(!std::is_same_v<A, A>,
+                "wait() takes a range of join_handles: to wait for one, co_await it, within timeout(limit, handle) or "
+                "move_on_after(limit, handle)");
+  return {};
 }
 
 /// The tasks as they end: `while (auto handle = co_await completions.next())`. For one task at a time: another one that
@@ -256,9 +309,9 @@ class completion_stream {
 
 /// Gives each task once, in the order of their ends. Owns and cancels nothing; for a time limit:
 /// `co_await timeout(d, completions.next())`.
-template <class T>
-completion_stream<T> as_completed(std::vector<join_handle<T>> handles) {
-  return completion_stream<T>(std::move(handles));
+template <detail::range_of_handles R>
+completion_stream<detail::handle_value_t<detail::handle_of<R>>> as_completed(R&& handles) {
+  return completion_stream<detail::handle_value_t<detail::handle_of<R>>>(detail::listed(std::forward<R>(handles)));
 }
 
 }  // namespace rota

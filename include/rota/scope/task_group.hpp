@@ -161,11 +161,14 @@ struct task_group_access {
 /// give: std::system_error, errc::task_cancelled). Errors of what defer() ran: as with_cancel_scope.
 ///
 /// A named body is kept by reference and must live until the await ends; any other is moved into the group's frame.
-template <class F>
-  requires std::invocable<F&, task_group&>
+template <detail::body_for<task_group> F>
 task<detail::body_value_t<F, task_group>> with_task_group(F&& body, detail::line_mark where = ROTA_CALLERS_LINE) {
   ROTA_REFUSE_OWNING_CLOSURE(F);
   return detail::task_group_access::run<F>(std::forward<F>(body), where);
+}
+template <class F>
+task<> with_task_group(F&&, detail::line_mark = ROTA_CALLERS_LINE) {
+  return detail::refuse_body<F, task_group>();
 }
 
 }  // namespace rota

@@ -69,7 +69,7 @@ class [[nodiscard]] scope_awaiter {
   }
 
   /// What it is around may be a temporary of the same expression: write `co_await timeout(...)`, never name it first.
-  void operator co_await() & = delete;
+  await_in_the_expression_that_makes_it operator co_await() & = delete;
   pinned_awaiter<scope_awaiter> operator co_await() && noexcept { return pinned_awaiter(*this); }
   bool await_ready() const noexcept { return false; }
 

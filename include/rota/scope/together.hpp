@@ -103,25 +103,30 @@ class held_child<task<T>> : public held_frame<T> {
   using held_frame<T>::held_frame;
 };
 
+template <class A>
+inline constexpr bool is_argument =
+    awaitable<A> || requires { requires awaitable<std::invoke_result_t<std::remove_reference_t<A>&>>; };
 // Says in one line what an argument must be, instead of a page of templates.
 template <class A>
 constexpr void refuse_unless_argument() {
-  if constexpr (std::is_lvalue_reference_v<A> && is_task<std::remove_cvref_t<A>>) {
-    static_assert(!std::is_same_v<A, A>, "a rota::task is awaited once: hand it over, std::move(task)");
-  } else if constexpr (!awaitable<A>) {
-    static_assert(
-        requires(std::remove_reference_t<A>& f) {
-          { detail::invoke(f) } -> awaitable;
-        }, "the argument can be neither awaited nor called to get something that can");
-    ROTA_REFUSE_OWNING_CLOSURE(A);
-  }
+  static_assert(!(std::is_lvalue_reference_v<A> && is_task<std::remove_cvref_t<A>>),
+                "a rota::task is awaited once: hand it over, std::move(task), a range of tasks as a whole");
+  static_assert(is_argument<A> || is_task<std::remove_cvref_t<A>>,
+                "the argument can be neither awaited nor called, without arguments, to get something that can: write "
+                "f(x), not f, x, or a lambda");
+  if constexpr (!awaitable<A>) ROTA_REFUSE_OWNING_CLOSURE(A);
+}
+template <class... As>
+consteval bool are_arguments() {
+  (refuse_unless_argument<As>(), ...);
+  return (is_argument<As> && ...);
 }
 
 /// The arguments of a combinator, one by one.
 template <class... As>
 class pack_children {
  public:
-  explicit pack_children(As&&... as) : children_(static_cast<As&&>(as)...) { (refuse_unless_argument<As>(), ...); }
+  explicit pack_children(As&&... as) : children_(static_cast<As&&>(as)...) {}
 
   static constexpr std::size_t size() noexcept { return sizeof...(As); }
   void make() {
@@ -151,13 +156,16 @@ concept range_of_awaitables = requires(R& r) {
   *r.begin();
 };
 
+// The elements of a range that is handed over are moved out of it.
+template <class R>
+using element_of = std::conditional_t<std::is_lvalue_reference_v<R>, decltype(*std::declval<R&>().begin()),
+                                      std::remove_reference_t<decltype(*std::declval<R&>().begin())>>;
+
 /// The elements of a range as children. They live in blocks of the frame cache, so that a thousand of them are no
 /// allocation either.
 template <class R>
 class range_children {
-  // The elements of a range that is handed over are moved out of it.
-  using reference = decltype(*std::declval<R&>().begin());
-  using element = std::conditional_t<std::is_lvalue_reference_v<R>, reference, std::remove_reference_t<reference>>;
+  using element = element_of<R>;
 
   struct node {
     explicit node(element&& e) : child(static_cast<element&&>(e)) {}
@@ -170,7 +178,6 @@ class range_children {
   using value = typename child_type::value;
 
   explicit range_children(R&& range) {
-    refuse_unless_argument<element>();
     node** end = &first_;
     try {
       for (auto&& one : range) {
@@ -226,7 +233,7 @@ class together {
   together& operator=(const together&) = delete;
 
   /// Its arguments may be temporaries of the same expression: write `co_await when_all(...)`, never name it first.
-  void operator co_await() & = delete;
+  await_in_the_expression_that_makes_it operator co_await() & = delete;
   pinned_awaiter<Derived> operator co_await() && noexcept { return pinned_awaiter(static_cast<Derived&>(*this)); }
   bool await_ready() const noexcept { return children_.size() == 0; }
   template <class Promise>

@@ -91,7 +91,7 @@ class [[nodiscard]] all_of_range : public all_awaiter_base<all_of_range<R>, rang
 template <class... As>
   requires(!(sizeof...(As) == 1 && (detail::range_of_awaitables<As> && ...)))
 auto when_all(As&&... as) {
-  return detail::all_of_pack<As...>(static_cast<As&&>(as)...);
+  if constexpr (detail::are_arguments<As...>()) return detail::all_of_pack<As...>(static_cast<As&&>(as)...);
 }
 
 /// The same for the elements of a range, such as std::vector<task<T>>, which is handed over: a std::vector of the values,
@@ -99,7 +99,7 @@ auto when_all(As&&... as) {
 template <class R>
   requires detail::range_of_awaitables<R>
 auto when_all(R&& range) {
-  return detail::all_of_range<R>(static_cast<R&&>(range));
+  if constexpr (detail::are_arguments<detail::element_of<R>>()) return detail::all_of_range<R>(static_cast<R&&>(range));
 }
 
 }  // namespace rota

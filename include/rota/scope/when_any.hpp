@@ -182,13 +182,14 @@ class [[nodiscard]] first_of_range : public first_awaiter_base<first_of_range<R>
 template <class... As>
   requires(sizeof...(As) != 0 && !(sizeof...(As) == 1 && (detail::range_of_awaitables<As> && ...)))
 auto when_any(As&&... as) {
-  return detail::first_of_pack<As...>(false, static_cast<As&&>(as)...);
+  if constexpr (detail::are_arguments<As...>()) return detail::first_of_pack<As...>(false, static_cast<As&&>(as)...);
 }
 /// The same for the elements of a range; throws usage_error when it is empty.
 template <class R>
   requires detail::range_of_awaitables<R>
 auto when_any(R&& range) {
-  return detail::first_of_range<R>(false, static_cast<R&&>(range));
+  if constexpr (detail::are_arguments<detail::element_of<R>>())
+    return detail::first_of_range<R>(false, static_cast<R&&>(range));
 }
 
 /// Like when_any, but the first that ends decides, with a value or with its exception, which is thrown as it is.
@@ -196,12 +197,13 @@ auto when_any(R&& range) {
 template <class... As>
   requires(sizeof...(As) != 0 && !(sizeof...(As) == 1 && (detail::range_of_awaitables<As> && ...)))
 auto race(As&&... as) {
-  return detail::first_of_pack<As...>(true, static_cast<As&&>(as)...);
+  if constexpr (detail::are_arguments<As...>()) return detail::first_of_pack<As...>(true, static_cast<As&&>(as)...);
 }
 template <class R>
   requires detail::range_of_awaitables<R>
 auto race(R&& range) {
-  return detail::first_of_range<R>(true, static_cast<R&&>(range));
+  if constexpr (detail::are_arguments<detail::element_of<R>>())
+    return detail::first_of_range<R>(true, static_cast<R&&>(range));
 }
 
 }  // namespace rota
