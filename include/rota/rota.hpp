@@ -49,3 +49,12 @@
 #include <rota/scope/together.hpp>
 #include <rota/scope/when_all.hpp>
 #include <rota/scope/when_any.hpp>
+#include <rota/sync/barrier.hpp>
+#include <rota/sync/capacity_limiter.hpp>
+#include <rota/sync/condition_variable.hpp>
+#include <rota/sync/event.hpp>
+#include <rota/sync/latch.hpp>
+#include <rota/sync/mutex.hpp>
+#include <rota/sync/once.hpp>
+#include <rota/sync/semaphore.hpp>
+#include <rota/sync/shared_mutex.hpp>

@@ -24,6 +24,7 @@ enum class errc {
   task_cancelled,    ///< the task that was joined ended as cancelled
   loop_stopped,      ///< stop() ended the run before its task had ended
   broken_promise,    ///< a promise, or every copy of a callback, was destroyed without having been used
+  broken_barrier,    ///< a barrier was aborted or reset while, or before, a task waited at it
 };
 
 namespace detail {
@@ -41,6 +42,7 @@ class error_category_type final : public std::error_category {
       case errc::task_cancelled: return "the joined task was cancelled";
       case errc::loop_stopped: return "the event loop was stopped before the task had ended";
       case errc::broken_promise: return "the promise or callback was destroyed without having been used";
+      case errc::broken_barrier: return "the barrier was aborted or reset";
     }
     return "unknown error";
   }

@@ -28,6 +28,8 @@ class usage_error : public std::exception {
     no_task,               ///< rota::this_task, or a task_local, outside of a task
     no_value,              ///< a task_local that is bound to nothing here
     join_cycle,            ///< tasks that wait for each other's end, or a task that waits for its own
+    would_deadlock,        ///< a task waits for what it has itself: a mutex that it has locked
+    not_held,              ///< a lock that is not held is given back, or more permits than there can be
   };
 
   /// `what` is copied, as far as it fits (1023 characters).

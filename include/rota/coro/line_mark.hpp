@@ -15,5 +15,6 @@ inline std::source_location source_line(line_mark mark) noexcept {
   static_assert(sizeof(std::source_location) == sizeof(line_mark));
   return std::bit_cast<std::source_location>(mark);
 }
+inline line_mark line_mark_of(std::source_location line) noexcept { return std::bit_cast<line_mark>(line); }
 
 }  // namespace rota::detail

@@ -115,15 +115,21 @@ class wait_list {
   void (*withdrawn_)(wait_list&) noexcept = nullptr;
 };
 
-/// The base of an awaiter that waits in one list. The derived one looks first whether it need not wait at all, and then
-/// returns what task.exec->takes_turns() says (rule R6); otherwise it returns wait_in().
+/// The base of an awaiter that waits in one list. The derived one looks first whether its scope is cancelled, so that it
+/// takes nothing, and then whether it need not wait at all, in which case it returns what task.exec->takes_turns() says
+/// (rule R6); otherwise, and when it is cancelled, it returns wait_in().
 class list_wait : public custom_wait, public waiter {
  public:
   /// Its scope was cancelled before it got anything: await_resume() must throw, with check().
   bool withdrawn() const noexcept { return withdrawn_; }
 
  protected:
-  list_wait() noexcept : waiter(&go_on) { cancel = &withdraw; }
+  list_wait() noexcept : list_wait(&go_on, &withdraw) {}
+  /// For who has more to do before it goes on.
+  list_wait(void (*when_granted)(waiter&) noexcept, void (*when_cancelled)(custom_wait&) noexcept) noexcept
+      : waiter(when_granted) {
+    cancel = when_cancelled;
+  }
   ~list_wait() {
     if (place_in) [[unlikely]]
       trap("%s, was destroyed while it waited for a %s; a started task must be joined or cancelled",
@@ -149,8 +155,11 @@ class list_wait : public custom_wait, public waiter {
       throw_cancelled(*task);
   }
 
- private:
   static void go_on(waiter& self) noexcept { make_ready(static_cast<list_wait&>(self).frame); }
+
+  bool withdrawn_ = false;
+
+ private:
   static void withdraw(custom_wait& self) noexcept {
     auto& wait = static_cast<list_wait&>(self);
     wait_list& from = *wait.place_in;
@@ -159,8 +168,6 @@ class list_wait : public custom_wait, public waiter {
     make_ready(wait.frame);
     from.tell_withdrawn();
   }
-
-  bool withdrawn_ = false;
 };
 
 }  // namespace rota::detail

@@ -1,0 +1,59 @@
+// Who has a lock or a token, and since which line: for messages.
+#pragma once
+
+#include <source_location>
+
+#include <rota/coro/cancellation.hpp>
+#include <rota/coro/describe.hpp>
+#include <rota/coro/executor.hpp>
+#include <rota/coro/line_mark.hpp>
+#include <rota/coro/task_state.hpp>
+
+namespace rota::detail {
+
+/// What stands between a task and the thing that it has may be moved, to another task even; then only the line is known.
+class holder {
+ public:
+  bool empty() const noexcept { return since_ == nullptr; }
+  bool is(const task_state& task) const noexcept { return task_ == &task; }
+  void set(task_state* task, line_mark since) noexcept {
+    task_ = task;
+    since_ = since;
+  }
+  void was_moved() noexcept { task_ = nullptr; }
+  void clear() noexcept { since_ = nullptr; }
+
+  /// "task 'importer', last at cache.cpp:50, since cache.cpp:42", "somebody, since cache.cpp:42", "nobody".
+  ROTA_COLD description describe() const noexcept {
+    description text;
+    if (empty()) {
+      text.add("nobody");
+      return text;
+    }
+    task_state* const task = living_task();
+    const std::source_location since = source_line(since_);
+    text.add("%s, since %s:%u", task ? detail::describe(*task).c_str() : "somebody", since.file_name(),
+             static_cast<unsigned>(since.line()));
+    return text;
+  }
+
+ private:
+  // A task that has ended may have left what it had to something that outlives it. To know of that would cost every
+  // lock something; to look through all tasks costs only the message.
+  task_state* living_task() const noexcept {
+    task_state* const here = running_task();
+    if (!here || !task_) return nullptr;
+    scope_node* root = here;
+    while (root->parent()) root = root->parent();
+    task_state* found = nullptr;
+    scope_tree::for_each_task(*root, [&](task_state& task) {
+      if (&task == task_) found = &task;
+    });
+    return found;
+  }
+
+  task_state* task_ = nullptr;
+  line_mark since_ = nullptr;
+};
+
+}  // namespace rota::detail

@@ -1,0 +1,168 @@
+// mutex: one task of a loop at a time.
+#pragma once
+
+#include <coroutine>
+#include <cstddef>
+#include <string>
+#include <utility>
+
+#include <rota/base/report.hpp>
+#include <rota/base/usage_error.hpp>
+#include <rota/coro/line_mark.hpp>
+#include <rota/coro/task_state.hpp>
+#include <rota/sync/holder.hpp>
+#include <rota/sync/wait_list.hpp>
+
+namespace rota {
+
+class condition_variable;
+
+namespace detail {
+class mutex_awaiter;
+class condition_wait;
+}  // namespace detail
+
+/// For what must not be interrupted by other tasks although it awaits in between; code without an await needs no lock.
+/// For tasks of one loop. Exact FIFO: an unlock hands the lock to whoever has waited longest. No allocation.
+class mutex {
+ public:
+  class guard;
+
+  mutex() noexcept = default;
+  mutex(const mutex&) = delete;
+  mutex& operator=(const mutex&) = delete;
+  /// Ends the program when the mutex is locked.
+  ~mutex() {
+    if (is_locked()) [[unlikely]]
+      destroyed_locked();
+  }
+
+  /// `auto guard = co_await m.lock();`. Throws rota::cancelled, without the lock; usage_error (would_deadlock) when this
+  /// task has the lock already. A cancel that comes after the lock was handed over lets the task have it (rule R2).
+  [[nodiscard]] detail::mutex_awaiter lock() noexcept;
+  /// An empty guard when the mutex is locked. Tasks, and callbacks of the loop.
+  [[nodiscard]] guard try_lock(detail::line_mark where = ROTA_CALLERS_LINE) noexcept;
+
+  bool is_locked() const noexcept { return !holder_.empty(); }
+  /// For people: "task 'importer', last at cache.cpp:50, since cache.cpp:42"; "nobody". When the guard was moved, "somebody".
+  std::string holder() const { return holder_.describe().c_str(); }
+  /// How many tasks wait for it.
+  std::size_t waiting() const noexcept { return waiters_.size(); }
+
+ private:
+  friend detail::mutex_awaiter;
+  friend detail::condition_wait;
+
+  void release() noexcept {
+    if (waiters_.empty()) [[likely]]
+      holder_.clear();
+    else
+      hand_over();
+  }
+  ROTA_NOINLINE void hand_over() noexcept {
+    auto& next = static_cast<detail::list_wait&>(*waiters_.first());
+    now_holds(next);
+    waiters_.grant(next);
+  }
+  void now_holds(detail::list_wait& wait) noexcept {
+    holder_.set(wait.task, detail::line_mark_of(detail::promise_of(wait.frame).waits_at));
+  }
+  // For who waited for something else meanwhile.
+  void lock_for(detail::list_wait& wait) {
+    if (is_locked()) return waiters_.push(wait);
+    now_holds(wait);
+    wait.granted(wait);
+  }
+  [[noreturn]] ROTA_COLD void refuse_own(detail::task_state& task) const {
+    detail::throw_usage_error(usage_error::kind::would_deadlock,
+                              "%s, waits for a mutex that it has locked itself: held by %s",
+                              detail::describe(task).c_str(), holder_.describe().c_str());
+  }
+  [[noreturn]] ROTA_COLD void destroyed_locked() const noexcept {
+    detail::trap("a mutex was destroyed while it was held by %s, and %zu waited for it", holder_.describe().c_str(),
+                 waiting());
+  }
+
+  detail::wait_list waiters_{"mutex"};
+  detail::holder holder_;
+};
+
+/// The lock itself: whoever has the guard has the mutex. May be moved, to another task of the loop even.
+class [[nodiscard("a guard that is dropped unlocks at once")]] mutex::guard {
+ public:
+  /// Holds nothing.
+  guard() noexcept = default;
+  guard(guard&& other) noexcept : mutex_(std::exchange(other.mutex_, nullptr)) {
+    if (mutex_) mutex_->holder_.was_moved();
+  }
+  guard& operator=(guard&& other) noexcept {
+    if (this != &other) {
+      if (mutex_) mutex_->release();
+      mutex_ = std::exchange(other.mutex_, nullptr);
+      if (mutex_) mutex_->holder_.was_moved();
+    }
+    return *this;
+  }
+  ~guard() {
+    if (mutex_) mutex_->release();
+  }
+
+  /// Before the end of the guard's life. Throws usage_error (not_held) when the guard holds nothing.
+  void unlock() {
+    if (!mutex_) [[unlikely]]
+      throw usage_error(usage_error::kind::not_held, "unlock() of a guard that holds no mutex");
+    std::exchange(mutex_, nullptr)->release();
+  }
+  bool owns_lock() const noexcept { return mutex_ != nullptr; }
+  explicit operator bool() const noexcept { return owns_lock(); }
+
+ private:
+  friend mutex;
+  friend detail::mutex_awaiter;
+  friend detail::condition_wait;
+  friend condition_variable;
+  explicit guard(mutex& locked) noexcept : mutex_(&locked) {}
+
+  mutex* mutex_ = nullptr;
+};
+
+namespace detail {
+
+class [[nodiscard]] mutex_awaiter : public list_wait {
+ public:
+  explicit mutex_awaiter(mutex& m) noexcept : mutex_(m) {}
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
+    task_state& me = suspend_at(handle, where);
+    if (!mutex_.is_locked() && !me.is_cancelled()) [[likely]] {
+      mutex_.holder_.set(&me, where);
+      return me.exec->takes_turns(handle.address());
+    }
+    return wait(me, handle.address());
+  }
+  mutex::guard await_resume() {
+    check();
+    return mutex::guard(mutex_);
+  }
+
+ private:
+  ROTA_NOINLINE bool wait(task_state& me, void* its_frame) {
+    if (mutex_.holder_.is(me) && mutex_.is_locked()) mutex_.refuse_own(me);
+    return wait_in(mutex_.waiters_, me, its_frame);
+  }
+
+  mutex& mutex_;
+};
+
+}  // namespace detail
+
+inline detail::mutex_awaiter mutex::lock() noexcept { return detail::mutex_awaiter(*this); }
+
+inline mutex::guard mutex::try_lock(detail::line_mark where) noexcept {
+  if (is_locked()) return guard();
+  holder_.set(detail::running_task(), where);
+  return guard(*this);
+}
+
+}  // namespace rota
