@@ -900,3 +900,39 @@ TEST_CASE("a handle may be moved to another thread and back, as long as it is us
   };
   rota_test::run_on(loop, main());
 }
+
+TEST_CASE("a task's arguments go when it ends, and not with its last handle, whose result stays") {
+  struct end_of_a_pipe {
+    explicit end_of_a_pipe(int& o) : open(&o) { ++o; }
+    end_of_a_pipe(end_of_a_pipe&& other) noexcept : open(std::exchange(other.open, nullptr)) {}
+    end_of_a_pipe& operator=(end_of_a_pipe&&) = delete;
+    ~end_of_a_pipe() {
+      if (open) --*open;
+    }
+    int* open;
+  };
+  using large = std::array<char, 2000>;  // a frame that is not of the cache
+  run([]() -> task<> {
+    int open = 0;
+    std::vector<rota::join_handle<std::string>> handles;
+    const auto by_value = [](end_of_a_pipe) -> task<std::string> { co_return "the result, longer than fifteen"; };
+    const auto by_reference = [](const end_of_a_pipe&) -> task<std::string> { co_return "a result, and a long one"; };
+    const auto in_a_large_frame = [](end_of_a_pipe, large block) -> task<std::string> {
+      co_return std::string("the result of a large one ") + block[0];
+    };
+    handles.push_back(rota::spawn(by_value, end_of_a_pipe(open)));
+    handles.push_back(rota::spawn(by_reference, end_of_a_pipe(open)));
+    handles.push_back(rota::spawn(in_a_large_frame, end_of_a_pipe(open), large{'!'}));
+    rota::join_handle<std::string> never_begun = rota::spawn(by_value, end_of_a_pipe(open));
+    never_begun.cancel();
+    REQUIRE(open == 4);
+    co_await rota::yield();
+    REQUIRE(open == 0);
+    REQUIRE(never_begun.cancelled());
+    std::vector<std::string> results;
+    for (rota::join_handle<std::string>& handle : handles) results.push_back(co_await handle);
+    REQUIRE(results[0] == "the result, longer than fifteen");
+    REQUIRE(results[1] == "a result, and a long one");
+    REQUIRE(results[2] == "the result of a large one !");
+  });
+}

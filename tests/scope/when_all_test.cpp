@@ -451,3 +451,18 @@ TEST_CASE("when_all allocates nothing but the frames of its children") {
     REQUIRE(rota_test::frames() == before);
   });
 }
+
+TEST_CASE("what was handed to a child goes when the child ends, not when all have ended") {
+  run([]() -> task<> {
+    const auto shared = std::make_shared<int>(1);
+    const auto keeps = [](std::shared_ptr<int>) -> task<int> { co_return 5; };
+    const auto waits_for_its_end = [](const std::shared_ptr<int>& watched) -> task<int> {
+      int turns = 0;
+      for (; watched.use_count() != 1 && turns != 100; ++turns) co_await rota::yield();
+      co_return turns;
+    };
+    const auto results = co_await rota::when_all(keeps(shared), waits_for_its_end(shared));
+    REQUIRE(std::get<0>(results) == 5);
+    REQUIRE(std::get<1>(results) < 100);
+  });
+}

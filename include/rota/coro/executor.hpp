@@ -116,6 +116,8 @@ class executor {
   void park_ended(detail::task_state& task) noexcept {
     park(reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(&task) | ended_tag));
   }
+  /// park() means what it says: no coroutine was resumed by hand within another one.
+  bool can_park() const noexcept { return !parked_; }
   /// Too deep for one more nested call?
   [[gnu::always_inline]] bool stack_is_deep() const noexcept { return detail::stack_pointer() < stack_limit_; }
 

@@ -13,10 +13,12 @@
 // block where it belongs. (Without it the block would serve as a smaller one until its slab gets it back.)
 #pragma once
 
+#include <coroutine>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <new>
+#include <utility>
 
 #include <rota/base/config.hpp>
 #include <rota/coro/slab_store.hpp>
@@ -40,6 +42,7 @@ struct frame_cache {
   std::size_t tail_request;
   std::size_t tail_alignment;
   frame_tail tail;
+  void* kept;             // a frame that is being destroyed, whose block stays; consumed by a block of operator new
   bool closed;            // the thread is ending
   std::int64_t obtained;  // blocks taken from the slabs or operator new, minus those given back
 };
@@ -63,11 +66,30 @@ class frame_memory {
   static void deallocate(void* frame, std::size_t size) noexcept {
     frame_cache& cache = this_threads_frames;
     if (ROTA_PLAIN_FRAMES || size > largest_frame) [[unlikely]] {
-      --cache.obtained;
-      ::operator delete(frame, std::align_val_t(granule));
+      deallocate_large(cache, frame);
       return;
     }
     put(cache, frame, class_for(size));
+  }
+
+  /// Destroys a coroutine that has ended, with its parameters, but keeps its block. `size`: of the frame; 0 when there is
+  /// nothing behind it. Returns what free_block() must know: is the block not of the cache?
+  static bool end_frame(void* frame, std::size_t size) noexcept {
+    frame_cache& cache = this_threads_frames;
+    void* const outer = std::exchange(cache.kept, frame);
+    std::coroutine_handle<>::from_address(frame).destroy();
+    const bool plain = std::exchange(cache.kept, outer) != frame;
+    if (plain) return true;
+    frame_stack& stack = cache.stacks[size != 0 ? class_for(size) : slab_store::class_of(frame)];
+    if (stack.top != stack.base && stack.top[-1] == frame) --stack.top;
+    return false;
+  }
+  static void free_block(void* block, bool plain) noexcept {
+    frame_cache& cache = this_threads_frames;
+    if (plain)
+      deallocate_large(cache, block);
+    else
+      put(cache, block, slab_store::class_of(block));
   }
 
   /// The next frame of this thread gets `bytes` behind it, until cancel_tail_request().
@@ -140,6 +162,15 @@ class frame_memory {
     return block;
   }
 
+  ROTA_NOINLINE static void deallocate_large(frame_cache& cache, void* frame) noexcept {
+    if (cache.kept == frame) {
+      cache.kept = nullptr;
+      return;
+    }
+    --cache.obtained;
+    ::operator delete(frame, std::align_val_t(granule));
+  }
+
   ROTA_NOINLINE static void* allocate_with_tail(frame_cache& cache, std::size_t size) {
     const std::size_t request = cache.tail_request;
     const std::size_t offset = (size + cache.tail_alignment - 1) & ~(cache.tail_alignment - 1);
@@ -190,6 +221,7 @@ class frame_memory {
   ROTA_NOINLINE static void make_room(frame_cache& cache, void* block, unsigned index) noexcept {
     frame_stack& stack = cache.stacks[index];
     if (!open_stack(cache, stack, index)) {
+      if (cache.kept == block) return;
       frame_slabs.give(&block, 1);
       --cache.obtained;
       return;

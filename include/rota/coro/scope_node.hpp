@@ -48,6 +48,9 @@ class scope_node {
     is_watch = 8192,       // the node is a detail::scope_watch: a leaf that hears of cancels
     told_late = 16384,     // task: debug mode has reported that it goes on in spite of a cancel
     has_deadline = 32768,  // open scope: it has, or had, a deadline
+
+    frame_ended = is_owner,      // task: its frame was destroyed, and the block kept
+    plain_block = sees_success,  // task: that block is not of the frame cache
   };
 
   explicit scope_node(std::uint32_t flags) noexcept : flags_(static_cast<std::uint16_t>(flags)) {}
@@ -89,7 +92,7 @@ class scope_node {
   scope_node* previous_ = nullptr;  // the sibling before; in the first one the last, so that appending is O(1)
   std::uint16_t flags_;
   std::uint16_t frame_offset_ = 0;  // task: how far its frame lies below, in units of 8 bytes; 0: held_state
-  std::uint32_t references_ = 0;    // task: handles that keep the finished frame
+  std::uint32_t references_ = 0;    // task: handles that keep its outcome
 };
 
 }  // namespace rota

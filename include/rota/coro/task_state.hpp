@@ -136,6 +136,8 @@ struct task_state : scope_node {
   }
 
   void* frame() noexcept;
+  /// Its state is a held_state.
+  bool is_held() const noexcept { return frame_offset_ == 0; }
   // False: the frame is too large for the state to find it.
   bool place_behind(void* root_frame) noexcept {
     const auto offset = static_cast<std::size_t>(reinterpret_cast<char*>(this) - static_cast<char*>(root_frame)) / 8;
@@ -156,9 +158,11 @@ struct task_state : scope_node {
   using scope_node::clear;
   using scope_node::failed;
   using scope_node::finished;
+  using scope_node::frame_ended;
   using scope_node::has;
   using scope_node::link;
   using scope_node::marked;
+  using scope_node::plain_block;
   using scope_node::references_;
   using scope_node::retrieved;
   using scope_node::set;
@@ -182,7 +186,7 @@ struct held_state : task_state {
 };
 
 inline void* task_state::frame() noexcept {
-  if (frame_offset_ == 0) [[unlikely]]
+  if (is_held()) [[unlikely]]
     return static_cast<held_state*>(this)->root_frame;
   return reinterpret_cast<char*>(this) - std::size_t{frame_offset_} * 8;
 }

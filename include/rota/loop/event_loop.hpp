@@ -471,13 +471,31 @@ struct loop_access {
                     describe(task).c_str());
 }
 
+// The state lies in the same block, behind the frame; 0: it does not.
+inline std::size_t frame_size_of(task_state& task) noexcept {
+  if (task.is_held()) return 0;
+  return static_cast<std::size_t>(reinterpret_cast<char*>(&task) - static_cast<char*>(task.frame()));
+}
+/// A task that has ended, but to whose outcome somebody refers: its arguments go now. A channel's end among them must not
+/// stay open for as long as somebody keeps a handle.
+inline void end_frame(task_state& task) noexcept {
+  if (frame_memory::end_frame(task.frame(), frame_size_of(task))) task.set(task_state::plain_block);
+  task.set(task_state::frame_ended);
+}
+
 // Ends with the frame: the state lies in the same block.
 inline void destroy_task(task_state& task) noexcept {
   free_extras(task);
   outcome_base& outcome = outcome_of(task);
   if (const outcome_type* type = outcome.type()) type->destroy(&outcome);
   void* frame = task.frame();
-  const std::size_t frame_size = static_cast<std::size_t>(reinterpret_cast<char*>(&task) - static_cast<char*>(frame));
+  if (task.has(task_state::frame_ended)) {
+    const bool plain = task.has(task_state::plain_block);
+    task.~task_state();
+    frame_memory::free_block(frame, plain);
+    return;
+  }
+  const std::size_t frame_size = frame_size_of(task);
   task.~task_state();
   std::coroutine_handle<>::from_address(frame).destroy();
   frame_memory::had_tail(frame, frame_size);
@@ -644,7 +662,12 @@ ROTA_COLD inline void event_loop::inherit_locals(const detail::task_state& spawn
   extras->next = std::exchange(inherited_, extras);
 }
 
-inline void event_loop::destroy_ended(detail::task_state& task) noexcept { detail::destroy_task(task); }
+inline void event_loop::destroy_ended(detail::task_state& task) noexcept {
+  if (--task.references_ == 0)
+    detail::destroy_task(task);
+  else
+    detail::end_frame(task);
+}
 
 inline void event_loop::fire(detail::loop_timer& t) noexcept {
   if ((t.target & (detail::loop_timer::scope_tag | detail::loop_timer::posted_tag)) == 0) {
@@ -725,7 +748,9 @@ inline void event_loop::task_finished(detail::task_state& task) noexcept {
   if (task.has(detail::task_state::failed) || owner.sees_every_end()) tell_owner(task, owner);
   if (task.joiners()) wake_joiners(std::exchange(task.joiners(), nullptr));
   owner.one_less();
-  if (task.references_ != 0) return;
+  if (task.is_held() && !can_park()) [[unlikely]]
+    return;            // its state may be gone by then: its frame goes with it
+  ++task.references_;  // destroy_ended() drops it
   if (task.has(detail::task_state::started))
     park_ended(task);  // the stack is still in its frame
   else

@@ -37,7 +37,11 @@ class held_frame {
   held_frame& operator=(const held_frame&) = delete;
   ~held_frame() {
     free_extras(record_);
-    if (record_.root_frame) std::coroutine_handle<>::from_address(record_.root_frame).destroy();
+    void* const frame = record_.root_frame;
+    if (record_.has(task_state::frame_ended))
+      frame_memory::free_block(frame, record_.has(task_state::plain_block));
+    else if (frame)
+      std::coroutine_handle<>::from_address(frame).destroy();
   }
 
   /// Before it is started, and if the argument was none: makes its frame.
@@ -48,7 +52,7 @@ class held_frame {
     promise.outcome = &record_.outcome;
     promise.state = &record_;
     record_.exec = &loop;
-    record_.references_ = 1;  // ours: the frame stays until we go
+    record_.references_ = 1;  // ours: the outcome stays until we go
     loop_access::start(loop, owner, record_);
   }
   bool is(const task_state* child) const noexcept { return &record_ == child; }
