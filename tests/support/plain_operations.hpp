@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <rota/reactor/open_reactor.hpp>
+#include <rota/testing/faulty_reactor.hpp>
 #include <rota/testing/simulated_reactor.hpp>
 
 #include "support/catch.hpp"
@@ -35,14 +36,19 @@ struct request : rota::detail::operation {
   bool done() const noexcept { return completions != 0; }
 };
 
-/// `entries` of the ring.
+/// `entries` of the ring. `decorated`: behind a faulty_reactor, without faults.
 struct reactor_kind {
   const char* name;
   unsigned entries;
+  bool decorated = false;
   static constexpr unsigned epoll = 0;
   static constexpr unsigned simulated = ~0u;
 
   std::unique_ptr<reactor> make() const {
+    if (!decorated) return make_plain();
+    return std::make_unique<rota::testing::faulty_reactor>(make_plain(), rota::testing::faulty_options());
+  }
+  std::unique_ptr<reactor> make_plain() const {
     if (entries == simulated)
       return std::make_unique<rota::detail::simulated_reactor>(rota::testing::simulation_options());
     if (entries == epoll) return std::make_unique<rota::detail::epoll_reactor>();
@@ -152,7 +158,7 @@ struct connected_reader : connected {
 
 template <class F>
 void on_backend(const reactor_kind& kind, F test) {
-  INFO("on " << kind.name);
+  INFO("on " << kind.name << (kind.decorated ? ", decorated" : ""));
   const descriptor_balance nothing_left;
   const std::unique_ptr<reactor> r = kind.make();
   test(*r);
@@ -161,10 +167,15 @@ void on_backend(const reactor_kind& kind, F test) {
   REQUIRE(r->statistics().submitted == r->statistics().completed);
 }
 
-/// Runs `test(reactor&)` on each backend that has a kernel. It has to close what it made the reactor adopt.
+/// Runs `test(reactor&)` on each backend that has a kernel, also behind a decorator. It has to close what it made the
+/// reactor adopt.
 template <class F>
 void on_each_backend(F test) {
-  for (const reactor_kind& kind : reactor_kinds()) on_backend(kind, test);
+  for (reactor_kind kind : reactor_kinds()) {
+    on_backend(kind, test);
+    kind.decorated = true;
+    on_backend(kind, test);
+  }
 }
 /// And on the simulated one: for tests that make their sockets by the reactor's own calls.
 template <class F>
