@@ -300,3 +300,12 @@ TEST_CASE("a sink fits into a std::function") {
   registered(3);
   REQUIRE(stream.size() == 1);
 }
+
+TEST_CASE("a close with a code that says success is the end, not an error") {
+  run([]() -> task<> {
+    rota::callback_stream<int> stream(1, rota::when_full::refuse);
+    stream.sink().close(std::error_code());
+    const auto item = co_await stream.next();
+    REQUIRE_FALSE(item.has_value());
+  });
+}

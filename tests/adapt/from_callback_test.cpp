@@ -112,15 +112,34 @@ TEST_CASE("an error code and an exception of the callback come out of the await"
       text = error.what();
     }
     REQUIRE(text == "theirs");
-    const auto null = []() -> task<> {
-      co_await rota::from_callback<>([](callback<> done) { done.error(std::exception_ptr()); });
-    };
-    const std::error_code of_null = co_await code_of(null());
-    REQUIRE(of_null == std::errc::invalid_argument);
     // as_result takes the code without an exception of the user's making.
     const auto result = co_await rota::as_result(
         rota::from_callback<int>([](callback<int> done) { done.error(std::make_error_code(std::errc::io_error)); }));
     REQUIRE(result.error() == std::errc::io_error);
+  });
+}
+
+TEST_CASE("an error that is none, a code of success or a null exception, is a usage error of the await") {
+  const auto text_of = [](task<> t) -> task<std::string> {
+    std::string text;
+    try {
+      co_await std::move(t);
+    } catch (const rota::usage_error& error) {
+      if (error.which() == rota::usage_error::kind::invalid_argument) text = error.what();
+    }
+    co_return text;
+  };
+  run([&]() -> task<> {
+    const auto success = []() -> task<> {
+      co_await rota::from_callback<>([](callback<> done) { REQUIRE(done.error(std::error_code())); });
+    };
+    const std::string of_success = co_await text_of(success());
+    REQUIRE(of_success == "a callback's error() was given a std::error_code that says success");
+    const auto null = []() -> task<> {
+      co_await rota::from_callback<>([](callback<> done) { REQUIRE(done.error(std::exception_ptr())); });
+    };
+    const std::string of_null = co_await text_of(null());
+    REQUIRE(of_null == "a callback's error() was given a null exception");
   });
 }
 
@@ -526,18 +545,26 @@ TEST_CASE("a hook may call back from within, and is not called when the callback
   });
 }
 
-TEST_CASE("a hook that throws is reported, and the await goes on waiting") {
+TEST_CASE("what a hook throws goes to the loop's exception handler, and the await goes on waiting") {
   const captured_reports reports;
   later<> library;
   run([&]() -> task<> {
+    std::string told;
+    rota::event_loop::current()->set_exception_handler([&](const rota::exception_context& context) {
+      told = std::string(context.message) + ", of " + std::string(context.task_name) + ", " + context.where.file_name();
+      rota::event_loop::default_exception_handler(context);
+    });
     const auto wait = [&]() -> task<> {
       co_await rota::from_callback<>(library.keep()).on_cancel([] { throw std::runtime_error("cannot stop"); });
     };
-    auto handle = rota::spawn(std::ref(wait));
+    auto handle = rota::spawn(std::ref(wait)).set_name("waiter");
     co_await rota::yield();
     handle.cancel();
+    INFO(told);
+    REQUIRE(told.starts_with("the cancel hook of the from_callback awaited at "));
+    REQUIRE(told.find(" failed, of waiter, ") != std::string::npos);
+    REQUIRE(told.ends_with("from_callback_test.cpp"));
     REQUIRE(reports.contains("cannot stop"));
-    REQUIRE(reports.contains("from_callback_test.cpp"));
     co_await rota::yield();
     REQUIRE_FALSE(handle.done());
     library.waiting[0]();

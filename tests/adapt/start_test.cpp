@@ -1,6 +1,7 @@
 // start: exactly one of three callbacks, once, on the loop, never inline.
 #include <rota/adapt/start.hpp>
 
+#include <functional>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -169,4 +170,60 @@ TEST_CASE("start on a loop that does not run yet, and on none") {
   REQUIRE(usage_error_of([&] { rota::start(loop, task<>(), [] {}, [](std::exception_ptr) {}, [] {}); }) ==
           rota::usage_error::kind::invalid_task);
   REQUIRE(l.calls.empty());
+}
+
+TEST_CASE("what a callback throws goes to the loop's exception handler, with the line of start and the task's name") {
+  const captured_reports reports;
+  run([]() -> task<> {
+    std::string told;
+    unsigned line = 0;
+    rota::event_loop::current()->set_exception_handler([&](const rota::exception_context& context) {
+      told = std::string(context.message) + ", of " + std::string(context.task_name);
+      line = static_cast<unsigned>(context.where.line());
+      REQUIRE(context.exception);
+    });
+    const auto named = []() -> task<> {
+      rota::this_task::set_name("button");
+      co_return;
+    };
+    const unsigned expected = __LINE__ + 1;
+    rota::start(named(), [] { throw std::runtime_error("in on_value"); }, [](std::exception_ptr) {}, [] {});
+    co_await rota::yield();
+    co_await rota::yield();
+    INFO(told);
+    REQUIRE(told.starts_with("a callback that was given to rota::start at "));
+    REQUIRE(told.ends_with(" failed, of button"));
+    REQUIRE(line == expected);
+  });
+  REQUIRE(reports.size() == 0);
+}
+
+TEST_CASE("start without something to call is refused, and nothing begins") {
+  const captured_reports reports;  // nor is the task told to be forgotten
+  run([]() -> task<> {
+    using kind = rota::usage_error::kind;
+    const std::function<void()> empty;
+    void (*const null)(std::exception_ptr) = nullptr;
+    const auto ignore = [] {};
+    const auto ignore_error = [](std::exception_ptr) {};
+    REQUIRE(usage_error_of([&] { return rota::start(nothing(), empty, ignore_error, ignore); }) ==
+            kind::invalid_argument);
+    REQUIRE(usage_error_of([&] { return rota::start(nothing(), ignore, null, ignore); }) == kind::invalid_argument);
+    REQUIRE(usage_error_of([&] { return rota::start(nothing(), ignore, ignore_error, empty); }) ==
+            kind::invalid_argument);
+    co_return;
+  });
+  REQUIRE(reports.size() == 0);
+}
+
+TEST_CASE("a task that start was given, and that never began, is not told to be forgotten") {
+  const captured_reports reports;
+  run([]() -> task<> {
+    written l;
+    l.start(nothing()).cancel();
+    co_await rota::yield();
+    co_await rota::yield();
+    REQUIRE(l.calls == std::vector<std::string>{"cancelled"});
+  });
+  REQUIRE(reports.size() == 0);
 }

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -658,6 +659,62 @@ TEST_CASE("an exception out of a callback is told with its line, and ends neithe
   REQUIRE(reports.count("out of luck") == 1);
   REQUIRE(reports.count("cancelled") == 1);
   rota_test::require_quiescent(loop);
+}
+
+TEST_CASE("nothing to call, a null pointer or an empty function, is refused when it is given") {
+  rota::event_loop loop;
+  using kind = rota::usage_error::kind;
+  const std::function<void()> empty;
+  void (*const null)() = nullptr;
+  void (ticker::* const null_member)(int) = nullptr;
+  ticker t;
+  const auto refused = [](auto&& f) { return rota_test::usage_error_of(f) == kind::invalid_argument; };
+  REQUIRE(refused([&] { return loop.call_soon(empty); }));
+  REQUIRE(refused([&] { return loop.call_soon(null); }));
+  REQUIRE(refused([&] { return loop.call_soon(null_member, &t, 1); }));
+  REQUIRE(refused([&] { return loop.call_soon_threadsafe(empty); }));
+  REQUIRE(refused([&] {
+    loop.post(empty);
+    return 0;
+  }));
+  REQUIRE(refused([&] { return loop.call_later(1ms, null); }));
+  REQUIRE(refused([&] { return loop.call_at(rota::time_point::max(), empty); }));
+  REQUIRE(refused([&] {
+    loop.add_reader(0, empty);
+    return 0;
+  }));
+  REQUIRE(refused([&] {
+    loop.add_writer(0, null);
+    return 0;
+  }));
+  REQUIRE(refused([&] {
+    loop.add_signal_handler(SIGUSR1, empty);
+    return 0;
+  }));
+  REQUIRE(refused([&] { return std::make_unique<rota::prepared_call>(null); }));
+  const std::function<void(const rota::exception_context&)> no_handler;
+  REQUIRE(refused([&] {
+    loop.set_exception_handler(no_handler);
+    return 0;
+  }));
+  const auto body = [&]() -> task<> {
+    const auto idle = []() -> task<> { co_return; };
+    rota::join_handle<> handle = rota::spawn(idle);
+    REQUIRE(refused([&] { return handle.on_done(empty); }));
+    co_await handle;
+    REQUIRE(refused([&] { return handle.on_done(null); }));
+    const std::function<task<>()> no_task;
+    REQUIRE(refused([&] { return rota::spawn(no_task).valid(); }));
+    co_await rota::yield();
+  };
+  rota_test::run_on(loop, body());
+  std::string said;
+  try {
+    loop.call_soon(null);
+  } catch (const rota::usage_error& error) {
+    said = error.what();
+  }
+  REQUIRE(said == "an event loop's callback was given nothing to call: a null pointer, or an empty std::function");
 }
 
 TEST_CASE("after the shutdown a new callback is refused") {

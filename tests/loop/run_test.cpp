@@ -163,6 +163,21 @@ TEST_CASE("run leaves no loop behind, and can be called again and again") {
   REQUIRE(rota::event_loop::current() == nullptr);
 }
 
+TEST_CASE("a run that is refused tells so, and nothing about its task") {
+  const captured_reports reports;
+  rota_test::run([]() -> task<> {
+    using kind = rota::usage_error::kind;
+    const auto job = []() -> task<int> { co_return 1; };
+    REQUIRE(rota_test::usage_error_of([&] { return rota::run(job()); }) == kind::loop_already_running);
+    rota::event_loop other;
+    REQUIRE(rota_test::usage_error_of([&] { return other.run(job()); }) == kind::loop_already_running);
+    REQUIRE(rota_test::usage_error_of([&] { return rota::sync_wait(job()); }) == kind::blocking_in_loop);
+    co_return;
+  });
+  INFO(reports.all());
+  REQUIRE(reports.size() == 0);
+}
+
 TEST_CASE("run_main gives the value of a task<int>, and zero after a task<>") {
   REQUIRE(rota::run_main(number(3)) == 3);
   REQUIRE(rota::run_main(nothing()) == 0);

@@ -205,6 +205,8 @@ TEST_CASE("errors of both body and close are one group, the body's first") {
     const std::exception_ptr error = co_await exception_of(rota::with(1s, resource(log, resource::way::failing), body));
     REQUIRE(texts(error) == strings{"body", "close"});
     const auto group = caught<exception_group>(error);
+    REQUIRE(group.message().starts_with("a body and its cleanup, "));
+    REQUIRE(group.message().find("cleanup_test.cpp:") != std::string::npos);
     REQUIRE(group.members().front().where == "the body");
     REQUIRE(group.members().back().where == "cleanup");
   });

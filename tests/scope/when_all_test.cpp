@@ -205,6 +205,31 @@ TEST_CASE("the first failure of when_all cancels the others, all are waited for,
   rota_test::require_quiescent(m.loop());
 }
 
+TEST_CASE("a report about a child of when_all tells the user's line, also when the child is no task") {
+  run([]() -> task<> {
+    const auto fails = []() -> task<int> {
+      co_await rota::yield();
+      throw std::runtime_error("no luck");
+    };
+    rota::join_handle<int> handle = rota::spawn(fails);
+    std::exception_ptr error;
+    const auto line = ":" + std::to_string(__LINE__ + 2);
+    try {
+      co_await rota::when_all(handle, fails);
+    } catch (...) {
+      error = std::current_exception();
+    }
+    const auto group = caught<exception_group>(error);
+    INFO(group.what());
+    REQUIRE(group.size() == 2);
+    const std::string of_function = group.members()[0].where, of_handle = group.members()[1].where;
+    REQUIRE_THAT(of_handle, Catch::Matchers::EndsWith("when_all_test.cpp" + line));
+    // A function is a task: its own line tells more.
+    REQUIRE_THAT(of_function, Catch::Matchers::ContainsSubstring("when_all_test.cpp:"));
+    REQUIRE_THAT(of_function, !Catch::Matchers::EndsWith(line));
+  });
+}
+
 TEST_CASE("when_all in when_all: the nesting of errors is kept") {
   run([]() -> task<> {
     const auto inner = []() -> task<> {

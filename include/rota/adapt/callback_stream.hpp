@@ -219,10 +219,10 @@ class callback_stream {
     return true;
   }
 
-  /// No more items; those that are there can still be taken. With a code, next() then throws std::system_error. The first
-  /// close counts. Any thread.
+  /// No more items; those that are there can still be taken. With a code, next() then throws std::system_error; one
+  /// that says success is none. The first close counts. Any thread.
   void close() noexcept { core_.close(nullptr); }
-  void close(std::error_code why) { core_.close(std::make_exception_ptr(std::system_error(why))); }
+  void close(std::error_code why) { core_.close(why ? std::make_exception_ptr(std::system_error(why)) : nullptr); }
 
   sink_type sink() const noexcept { return sink_type(slot_, generation_); }
   /// For C: what goes with one of the two functions below. Not an address; needs no freeing.

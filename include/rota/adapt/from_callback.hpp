@@ -12,6 +12,7 @@
 
 #include <rota/adapt/callback_slots.hpp>
 #include <rota/base/error.hpp>
+#include <rota/base/usage_error.hpp>
 #include <rota/coro/cancellation.hpp>
 #include <rota/coro/concepts.hpp>
 #include <rota/coro/describe.hpp>
@@ -231,15 +232,18 @@ class callback {
   bool operator()(Args&&... args) const noexcept {
     return give(slot_, generation_, true, static_cast<Args&&>(args)...);
   }
-  /// The await throws std::system_error with this code. After the cancel hook was called,
-  /// std::errc::operation_canceled becomes rota::cancelled.
+  /// The await throws std::system_error with this code; usage_error for a code that says success, which leaves it without
+  /// a value. After the cancel hook was called, std::errc::operation_canceled becomes rota::cancelled.
   bool error(std::error_code code) const noexcept {
+    if (!code) [[unlikely]]
+      return error_without_error("a callback's error() was given a std::error_code that says success");
     return state::deliver(slot_, generation_, true,
                           [code](detail::result_storage<value>& result) { result.set_code(code); });
   }
-  /// The await throws this exception, which must not be null.
+  /// The await throws this exception; usage_error when it is null.
   bool error(const std::exception_ptr& exception) const noexcept {
-    if (!exception) return error(std::make_error_code(std::errc::invalid_argument));
+    if (!exception) [[unlikely]]
+      return error_without_error("a callback's error() was given a null exception");
     return state::deliver(slot_, generation_, true,
                           [&](detail::result_storage<value>& result) { result.set_exception(exception); });
   }
@@ -276,6 +280,9 @@ class callback {
   friend detail::callback_access;
 
   callback(detail::callback_slot* slot, std::uint64_t generation) noexcept : slot_(slot), generation_(generation) {}
+  ROTA_COLD bool error_without_error(const char* what) const noexcept {
+    return error(std::make_exception_ptr(usage_error(usage_error::kind::invalid_argument, what)));
+  }
   static void call(void* data, Ts&&... values) noexcept {
     const detail::user_data u(data);
     give(u.slot, u.generation, false, static_cast<Ts&&>(values)...);
@@ -363,8 +370,11 @@ class [[nodiscard]] callback_awaiter : callback_state<called_with_t<Ts...>> {
     try {
       static_cast<Hook&&>(self.hook_)();
     } catch (...) {
-      report("the cancel hook of the from_callback awaited at %s:%u threw: %s", at.file_name(),
-             static_cast<unsigned>(at.line()), describe(std::current_exception()).c_str());
+      description text;
+      text.add("the cancel hook of the from_callback awaited at %s:%u failed", at.file_name(),
+               static_cast<unsigned>(at.line()));
+      event_loop* const loop = wait.task->exec->is_event_loop() ? static_cast<event_loop*>(wait.task->exec) : nullptr;
+      loop_access::report_error(loop, std::current_exception(), text, wait.task, at);
     }
   }
 

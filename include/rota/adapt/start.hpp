@@ -27,8 +27,16 @@ namespace detail {
 template <class Value, class Error, class Cancelled>
 class end_callbacks {
  public:
-  end_callbacks(Value value, Error error, Cancelled cancelled, end_callbacks** home)
-      : value_(std::move(value)), error_(std::move(error)), cancelled_(std::move(cancelled)), home_(home) {
+  end_callbacks(Value on_value, Error on_error, Cancelled on_cancelled, end_callbacks** home,
+                std::source_location where)
+      : value_(std::move(on_value)),
+        error_(std::move(on_error)),
+        cancelled_(std::move(on_cancelled)),
+        home_(home),
+        made_at_(where) {
+    refuse_empty(value_, "start(), for on_value,");
+    refuse_empty(error_, "start(), for on_error,");
+    refuse_empty(cancelled_, "start(), for on_cancelled,");
     *home_ = this;
   }
   end_callbacks(end_callbacks&& other) noexcept(std::is_nothrow_move_constructible_v<Value> &&
@@ -37,7 +45,8 @@ class end_callbacks {
       : value_(std::move(other.value_)),
         error_(std::move(other.error_)),
         cancelled_(std::move(other.cancelled_)),
-        home_(std::exchange(other.home_, nullptr)) {
+        home_(std::exchange(other.home_, nullptr)),
+        made_at_(other.made_at_) {
     *home_ = this;
   }
   ~end_callbacks() {
@@ -64,7 +73,10 @@ class end_callbacks {
     try {
       f(static_cast<Args&&>(args)...);
     } catch (...) {
-      report("a callback that was given to rota::start threw: %s", describe(std::current_exception()).c_str());
+      description text;
+      text.add("a callback that was given to rota::start at %s:%u failed", made_at_.file_name(),
+               static_cast<unsigned>(made_at_.line()));
+      loop_access::report_error(event_loop::current(), std::current_exception(), text, running_task(), made_at_);
     }
   }
 
@@ -72,6 +84,7 @@ class end_callbacks {
   Error error_;
   Cancelled cancelled_;
   end_callbacks** home_;  // told where the object is, until it is armed
+  std::source_location made_at_;
   callback_slot* armed_ = nullptr;
 };
 
@@ -92,14 +105,14 @@ class owned_slot {
 };
 
 template <class T, class Callbacks>
-task<> run_and_tell(task<T> body, Callbacks callbacks) {
+task<> run_and_tell(taken_task<T> body, Callbacks callbacks) {
   std::exception_ptr error;
   try {
     if constexpr (std::is_void_v<T>) {
-      co_await std::move(body);
+      co_await body.take();
       callbacks.value();
     } else {
-      decltype(auto) result = co_await std::move(body);
+      decltype(auto) result = co_await body.take();
       callbacks.value(static_cast<T&&>(result));
     }
     co_return;
@@ -146,12 +159,14 @@ class started_task {
 
 /// Runs the task on the loop and calls exactly one of these, once, when it has ended: on_value(T) (no argument for void),
 /// on_error(std::exception_ptr), or on_cancelled(), which also answers a cancel before the first step and the end of the
-/// loop. On the loop's thread and never within start(); an exception that leaves one is reported.
+/// loop. On the loop's thread and never within start(); an exception that leaves one goes to the loop's
+/// exception handler.
 ///
 /// The task's parameters must live in it: start(fetch(url), ...), and no lambda coroutine with captures. Throws usage_error
 /// for a task that is empty or was awaited, and std::bad_alloc; then none is called.
 template <class T, class OnValue, class OnError, class OnCancelled>
-started_task start(event_loop& loop, task<T> body, OnValue on_value, OnError on_error, OnCancelled on_cancelled) {
+started_task start(event_loop& loop, task<T> given, OnValue on_value, OnError on_error, OnCancelled on_cancelled,
+                   std::source_location where = std::source_location::current()) {
   static_assert(std::invocable<OnError&, std::exception_ptr>, "on_error takes a std::exception_ptr");
   static_assert(std::invocable<OnCancelled&>, "on_cancelled takes nothing");
   if constexpr (std::is_void_v<T>)
@@ -159,21 +174,23 @@ started_task start(event_loop& loop, task<T> body, OnValue on_value, OnError on_
   else
     static_assert(std::invocable<OnValue&, T>, "on_value takes the task's value");
   using callbacks = detail::end_callbacks<OnValue, OnError, OnCancelled>;
-  if (!body.valid()) detail::throw_not_awaitable(false);
+  detail::taken_task<T> body(std::move(given));
   callbacks* stored = nullptr;
   detail::owned_slot slot;
-  callbacks given(std::move(on_value), std::move(on_error), std::move(on_cancelled), &stored);
+  callbacks called(std::move(on_value), std::move(on_error), std::move(on_cancelled), &stored, where);
   const join_handle<> handle = detail::start_task(
-      loop, detail::loop_access::root(loop), &detail::run_and_tell<T, callbacks>, std::move(body), std::move(given));
+      loop, detail::loop_access::root(loop), &detail::run_and_tell<T, callbacks>, std::move(body), std::move(called));
   stored->arm(*slot.get());
   const std::uint64_t generation = slot.get()->begin(&handle.task(), &loop, nullptr, nullptr);
   return started_task(*slot.release(), generation);
 }
 /// The same on the loop that runs on this thread; usage_error when there is none.
 template <class T, class OnValue, class OnError, class OnCancelled>
-started_task start(task<T> body, OnValue on_value, OnError on_error, OnCancelled on_cancelled) {
-  return rota::start(detail::loop_access::current(), std::move(body), std::move(on_value), std::move(on_error),
-                     std::move(on_cancelled));
+started_task start(task<T> given, OnValue on_value, OnError on_error, OnCancelled on_cancelled,
+                   std::source_location where = std::source_location::current()) {
+  detail::taken_task<T> body(std::move(given));
+  event_loop& loop = detail::loop_access::current();
+  return rota::start(loop, body.take(), std::move(on_value), std::move(on_error), std::move(on_cancelled), where);
 }
 
 }  // namespace rota

@@ -1,12 +1,19 @@
 // Calling what can be called, and keeping it. (<functional> costs more to compile than both backends do.)
 #pragma once
 
+#include <cstddef>
 #include <type_traits>
 #include <utility>
 
 #include <rota/base/owned.hpp>
+#include <rota/base/usage_error.hpp>
 
 namespace rota::detail {
+
+[[noreturn]] ROTA_COLD inline void throw_empty(const char* what) {
+  throw_usage_error(usage_error::kind::invalid_argument,
+                    "%s was given nothing to call: a null pointer, or an empty std::function", what);
+}
 
 /// std::invoke, for what std::invoke_result accepts, except pointers to data members.
 template <class F, class... Args>
@@ -22,6 +29,19 @@ constexpr decltype(auto) invoke(Signature C::* member, Object&& object, Args&&..
     return ((*static_cast<Object&&>(object)).*member)(static_cast<Args&&>(args)...);
   else
     return (object.get().*member)(static_cast<Args&&>(args)...);  // std::ref
+}
+
+/// Could there be nothing to call in it: in a function pointer, a std::function?
+template <class F>
+concept can_be_empty = !std::is_function_v<std::remove_reference_t<F>> && std::is_constructible_v<F, std::nullptr_t> &&
+                       requires(const F& f) { f == nullptr; };
+/// Throws usage_error while who gives it is there to be told.
+template <class F>
+void refuse_empty(const F& f, const char* what) {
+  if constexpr (can_be_empty<F>) {
+    if (f == nullptr) [[unlikely]]
+      throw_empty(what);
+  }
 }
 
 /// What std::function is: a copyable callable of any type, or nothing.

@@ -66,10 +66,12 @@ class waiting_thread final : public executor {
 /// await other tasks and whatever completes through post(); what needs an event loop throws usage_error: for that
 /// there is rota::run. Refused (usage_error) on the thread of an event loop or a pool.
 template <class T>
-T sync_wait(task<T> t) {
+T sync_wait(task<T> given) {
+  detail::taken_task<T> taken(std::move(given));
   if (detail::blocking_guard::forbidden())
     throw usage_error(usage_error::kind::blocking_in_loop,
                       "sync_wait on a thread that runs an event loop would block it: co_await the task instead");
+  task<T> t = taken.take();
   const auto frame = detail::task_access::release(t);
   struct destroy {
     std::coroutine_handle<> handle;

@@ -299,11 +299,29 @@ struct task_access {
   static void* frame(const task<T>& t) noexcept {
     return t.valid() ? t.frame_ : nullptr;
   }
-  /// Destroys a task that could not be started for a reason that is told elsewhere: no report.
   template <class T>
-  static void discard(task<T>& t) {
+  static void check(const task<T>& t) {
+    if (!t.valid()) throw_not_awaitable(t.frame_ != nullptr);
+  }
+  template <class T>
+  static void discard(task<T>& t) noexcept {
     if (t.valid()) t.release().destroy();
   }
+};
+
+/// A task that the library was given: if it never begins, somebody is told why, or wanted it so, and needs no report.
+template <class T>
+class taken_task {
+ public:
+  explicit taken_task(task<T>&& t) : task_(std::move(t)) { task_access::check(task_); }
+  taken_task(taken_task&&) noexcept = default;
+  taken_task& operator=(taken_task&&) = delete;
+  ~taken_task() { task_access::discard(task_); }
+
+  task<T> take() noexcept { return std::move(task_); }
+
+ private:
+  task<T> task_;
 };
 
 template <class T>

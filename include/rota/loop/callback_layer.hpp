@@ -32,7 +32,7 @@ struct loop_part {
 /// f is called as f(args...) in a later iteration, never within the call that is described. f and args are stored,
 /// decayed (std::ref keeps a reference), and may be movable only. An exception of f goes to the exception handler; the
 /// loop and the other callbacks go on. All that store a callback throw std::bad_alloc, and usage_error once the loop has
-/// been shut down.
+/// been shut down, and for a null function pointer, an empty std::function and the like.
 class callback_layer {
  public:
   // ---- soon, or at a time (loop/calls.hpp)

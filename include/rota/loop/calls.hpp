@@ -269,6 +269,7 @@ auto bind_once(F&& f, Args&&... args) {
                 "a callback cannot be called with these arguments, which are stored and passed on as rvalues; for a T& "
                 "parameter pass std::ref(x)");
   static_assert(is_plain_call<std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>>());
+  refuse_empty(f, "an event loop's callback");
   return [function = std::decay_t<F>(static_cast<F&&>(f)),
           ... with = std::decay_t<Args>(static_cast<Args&&>(args))]() mutable {
     static_cast<void>(detail::invoke(std::move(function), std::move(with)...));
@@ -280,6 +281,7 @@ auto bind_often(F&& f, Args&&... args) {
   static_assert(std::is_invocable_v<std::decay_t<F>&, std::decay_t<Args>&...>,
                 "a callback cannot be called with these arguments, which are stored and passed on as lvalues");
   static_assert(is_plain_call<std::invoke_result_t<std::decay_t<F>&, std::decay_t<Args>&...>>());
+  refuse_empty(f, "an event loop's callback");
   return [function = std::decay_t<F>(static_cast<F&&>(f)),
           ... with = std::decay_t<Args>(static_cast<Args&&>(args))]() mutable {
     static_cast<void>(detail::invoke(function, with...));
@@ -467,6 +469,7 @@ void callback_layer::set_exception_handler(F f) {
     F call;
   };
   detail::loop_access::check_caller(self());
+  detail::refuse_empty(f, "set_exception_handler()");
   replace_receiver(new receiver(std::move(f)));
 }
 inline void callback_layer::set_exception_handler(std::nullptr_t) {

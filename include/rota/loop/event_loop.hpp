@@ -137,7 +137,7 @@ class event_loop final : public executor, public callback_layer {
   /// Throws usage_error when a loop runs on this thread already; std::system_error with errc::loop_stopped when
   /// stop() ended the run first (the task is cancelled when the loop is destroyed).
   template <class T>
-  T run(task<T> main);
+  T run(task<T> given);
   /// Runs until stop() is called.
   void run() {
     check_thread();
@@ -242,6 +242,10 @@ class event_loop final : public executor, public callback_layer {
   static void report_error(event_loop* loop, const std::exception_ptr& error, const detail::description& text,
                            detail::task_state* task = nullptr, std::source_location where = {}) noexcept;
 
+  static void check_not_running() {
+    if (current())
+      throw usage_error(usage_error::kind::loop_already_running, "an event loop already runs on this thread");
+  }
   // An io_uring belongs to the thread that made it; with epoll it would go well by chance.
   void check_thread() const {
     if (pthread_equal(pthread_self(), made_on_) == 0)
@@ -332,6 +336,8 @@ struct loop_access {
     trap_wrong_thread("a stream or listener was destroyed", whose);
 #endif
   }
+
+  static void check_not_running() { event_loop::check_not_running(); }
 
   /// The loop on which the task runs; throws when it runs on another executor.
   static event_loop& loop_of(task_state& task) {
@@ -506,8 +512,8 @@ inline void destroy_task(task_state& task) noexcept {
 // The loop itself.
 template <class Condition>
 void event_loop::run_while(Condition go_on) {
+  check_not_running();
   event_loop*& current = detail::this_thread::loop();
-  if (current) throw usage_error(usage_error::kind::loop_already_running, "an event loop already runs on this thread");
   reactor_->check_not_forked();
   struct leave {
     event_loop*& slot;

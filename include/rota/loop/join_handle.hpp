@@ -253,6 +253,7 @@ call_handle join_handle<T>::on_done(F&& f, std::source_location where) {
   using function = std::decay_t<F>;
   constexpr bool takes_handle = std::is_invocable_v<function, join_handle>;
   static_assert(takes_handle || std::is_invocable_v<function>, "on_done(f): f takes the join_handle, or nothing");
+  detail::refuse_empty(f, "on_done()");
   detail::task_state& of = checked().task();
   const bool has_ended = done();
   // A handle may outlive its loop, but not the loop a task that has not ended.

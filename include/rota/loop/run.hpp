@@ -7,7 +7,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
-#include <optional>
 #include <system_error>
 #include <type_traits>
 #include <utility>
@@ -92,16 +91,10 @@ namespace detail {
 // Runs `main` on a new loop and takes the loop down; gives the finished task. `during(loop, task)` makes what must
 // live while the loop runs.
 template <class T, class During, class Outcome>
-decltype(auto) run_program(task<T> main, const event_loop_options& options, During during, Outcome outcome) {
-  if (!main.valid()) throw_not_awaitable(false);
-  std::optional<event_loop> made;
-  try {
-    made.emplace(options);
-  } catch (...) {
-    task_access::discard(main);
-    throw;
-  }
-  event_loop& loop = *made;
+decltype(auto) run_program(task<T> given, const event_loop_options& options, During during, Outcome outcome) {
+  taken_task<T> main(std::move(given));
+  loop_access::check_not_running();
+  event_loop loop(options);
   join_handle<T> handle = start_task(loop, loop_access::root(loop), &adopt<T>, std::move(main));
   bool was_stopped = false;
   {

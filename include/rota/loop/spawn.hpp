@@ -64,8 +64,8 @@ task<T> call_stored(F f, Args... args) {
   co_return co_await subject(detail::invoke(std::move(f), std::move(args)...));
 }
 template <class T>
-task<T> adopt(task<T> t) {
-  co_return co_await subject(std::move(t));
+task<T> adopt(taken_task<T> t) {
+  co_return co_await subject(t.take());
 }
 
 template <class R>
@@ -96,9 +96,9 @@ task_record<T>& prepare_task(executor& runs_on, Make make) {
   task_record<T>* record = record_behind(task_access::frame(made));
   if (!record) [[unlikely]] {
     // make() is no coroutine function but handed us a task that it had from elsewhere; or the frame is above 512 KiB.
-    if (!made.valid()) throw_not_awaitable(false);
+    taken_task<T> taken(std::move(made));
     const request tail;
-    made = adopt(std::move(made));
+    made = adopt(std::move(taken));
     record = record_behind(task_access::frame(made));
   }
   const auto frame = task_access::release(made);
@@ -119,6 +119,7 @@ auto start_task(event_loop& loop, task_owner& owner, F&& f, Args&&... args) {
   using result = std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>;
   static_assert(is_task<result>, "spawn() takes a callable that returns a rota::task");
   using T = typename task_value<result>::type;
+  refuse_empty(f, "spawn()");
   loop_access::reserve_task(loop);
   try {
     task_record<T>& made = prepare_task<T>(loop, [&] {
@@ -150,11 +151,10 @@ template <class F, class... Args>
 }
 
 template <class T>
-T event_loop::run(task<T> main) {
-  if (current())
-    throw usage_error(usage_error::kind::loop_already_running, "an event loop already runs on this thread");
+T event_loop::run(task<T> given) {
+  detail::taken_task<T> main(std::move(given));
+  check_not_running();
   check_thread();
-  if (!main.valid()) detail::throw_not_awaitable(false);
   join_handle<T> handle = detail::start_task(*this, root_, &detail::adopt<T>, std::move(main));
   detail::loop_access::run_until_finished(*this, handle.task());
   if (!handle.done()) throw std::system_error(make_error_code(errc::loop_stopped));

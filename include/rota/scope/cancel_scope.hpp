@@ -59,7 +59,7 @@ namespace detail {
 // Lets the coroutine below into the scope, which users only see from inside.
 struct cancel_scope_access {
   template <class F>
-  static task<maybe<body_value_t<F, cancel_scope>>> run(F body) {
+  static task<maybe<body_value_t<F, cancel_scope>>> run(F body, line_mark where) {
     using value = body_value_t<F, cancel_scope>;
     cancel_scope scope;
     task_state& me = co_await this_state_awaiter();
@@ -78,7 +78,7 @@ struct cancel_scope_access {
     }
     scope.disarm();
     std::exception_ptr error = result.exception();
-    if (!scope.cleanups_.empty()) error = co_await scope.cleanups_.run(std::move(error));
+    if (!scope.cleanups_.empty()) error = co_await scope.cleanups_.run(std::move(error), where);
     if (error) {
       if (!scope.absorbs(error)) std::rethrow_exception(error);
       co_return {};
@@ -101,12 +101,13 @@ struct cancel_scope_access {
 ///
 /// A named body is kept by reference and must live until the await ends; any other is moved into the scope.
 template <detail::body_for<cancel_scope> F>
-task<detail::maybe<detail::body_value_t<F, cancel_scope>>> with_cancel_scope(F&& body) {
+task<detail::maybe<detail::body_value_t<F, cancel_scope>>> with_cancel_scope(
+    F&& body, detail::line_mark where = ROTA_CALLERS_LINE) {
   ROTA_REFUSE_OWNING_CLOSURE(F);
-  return detail::cancel_scope_access::run<F>(std::forward<F>(body));
+  return detail::cancel_scope_access::run<F>(std::forward<F>(body), where);
 }
 template <class F>
-task<> with_cancel_scope(F&&) {
+task<> with_cancel_scope(F&&, detail::line_mark = ROTA_CALLERS_LINE) {
   return detail::refuse_body<F, cancel_scope>();
 }
 

@@ -43,7 +43,7 @@ nanoseconds cleanup_limit(std::chrono::duration<Rep, Period> limit) {
 /// the next suspension throws it again, while the error would be lost.
 class cleanup_errors {
  public:
-  explicit cleanup_errors(std::exception_ptr body) noexcept : body_(std::move(body)) {}
+  cleanup_errors(std::exception_ptr body, line_mark where) noexcept : body_(std::move(body)), where_(where) {}
   void add(std::exception_ptr error) noexcept {
     try {
       cleanups_.emplace_back(error, "cleanup");
@@ -60,7 +60,7 @@ class cleanup_errors {
     if (!body_failed() && cleanups_.size() == 1) return cleanups_.front().error;
     try {
       if (body_failed()) cleanups_.insert(cleanups_.begin(), exception_group::member(body_, "the body"));
-      return std::make_exception_ptr(exception_group("a body and its cleanup", cleanups_));
+      return std::make_exception_ptr(exception_group(message_at("a body and its cleanup", where_), cleanups_));
     } catch (...) {
       if (body_failed() && cleanups_.front().error != body_) report_lost(body_);
       for (const exception_group::member& m : cleanups_) report_lost(m.error);
@@ -75,6 +75,7 @@ class cleanup_errors {
   }
 
   std::exception_ptr body_;
+  line_mark where_;
   std::vector<exception_group::member> cleanups_;
 };
 
@@ -122,8 +123,9 @@ class cleanup_stack {
   }
 
   /// Runs them all, also those that are deferred meanwhile. Gives the error to throw, or null. Once; must not be empty.
-  task<std::exception_ptr> run(std::exception_ptr body_error) noexcept {
+  task<std::exception_ptr> run(std::exception_ptr body_error, line_mark where) noexcept {
     body_error_ = std::move(body_error);
+    where_ = where;
     return std::move(runner_);
   }
 
@@ -131,7 +133,7 @@ class cleanup_stack {
   // (A template, so that only who calls it compiles it.)
   template <int = 0>
   task<std::exception_ptr> run_all() {
-    cleanup_errors errors(std::move(body_error_));
+    cleanup_errors errors(std::move(body_error_), where_);
     while (first_) {
       const owned<node> one = std::move(first_);
       first_ = std::move(one->next);
@@ -150,10 +152,11 @@ class cleanup_stack {
   task<std::exception_ptr> runner_;  // made by the first push: no cleanup is left out because its frame finds no memory
   bool has_runner_ = false;
   std::exception_ptr body_error_;
+  line_mark where_ = nullptr;
 };
 
 template <class R, class F>
-task<body_value_t<F, R>> run_with(nanoseconds limit, R resource, F body) {
+task<body_value_t<F, R>> run_with(nanoseconds limit, R resource, F body, line_mark where) {
   using value = body_value_t<F, R>;
   outcome<value> result;
   try {
@@ -166,7 +169,7 @@ task<body_value_t<F, R>> run_with(nanoseconds limit, R resource, F body) {
   } catch (...) {
     result.set_exception(std::current_exception());
   }
-  cleanup_errors errors(result.exception());
+  cleanup_errors errors(result.exception(), where);
   std::exception_ptr error;
   try {
     co_await shield(duration(limit), resource.close());
@@ -192,12 +195,13 @@ concept closes_awaitably = requires(R& r) {
 /// alone is thrown as it is, and wins over a cancel; with an error of the body it is thrown as an exception_group of both.
 /// The resource is moved in, and destroyed when the await ends.
 template <class Rep, class Period, closes_awaitably R, detail::body_for<R> F>
-task<detail::body_value_t<F, R>> with(std::chrono::duration<Rep, Period> limit, R resource, F&& body) {
+task<detail::body_value_t<F, R>> with(std::chrono::duration<Rep, Period> limit, R resource, F&& body,
+                                      detail::line_mark where = ROTA_CALLERS_LINE) {
   ROTA_REFUSE_OWNING_CLOSURE(F);
-  return detail::run_with<R, F>(detail::cleanup_limit(limit), std::move(resource), std::forward<F>(body));
+  return detail::run_with<R, F>(detail::cleanup_limit(limit), std::move(resource), std::forward<F>(body), where);
 }
 template <class Rep, class Period, class R, class F>
-task<> with(std::chrono::duration<Rep, Period>, R, F&&) {
+task<> with(std::chrono::duration<Rep, Period>, R, F&&, detail::line_mark = ROTA_CALLERS_LINE) {
   static_assert(closes_awaitably<R>, "with(limit, resource, body): the resource has a close() that can be awaited");
   return detail::refuse_body<F, R>();
 }

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <exception>
 #include <optional>
+#include <source_location>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -16,8 +17,7 @@
 namespace rota {
 
 /// One or more exceptions of tasks that ran together, in the order in which the tasks ended, that of a group's body last.
-/// Always a group, also for
-/// one error, so that the code that handles it has one shape. A member may be an exception_group itself: nesting is
+/// Always a group, also for one error, so that the code that handles it has one shape. A member may be an exception_group itself: nesting is
 /// kept. Copies share their members; any thread may read them. Modelled on Python's ExceptionGroup (PEP 654).
 class exception_group : public std::exception {
  public:
@@ -169,5 +169,13 @@ template <class E>
 exception_group::parts exception_group::split() const {
   return split([](const std::exception_ptr& error) { return as<E>(error) != nullptr; });
 }
+
+namespace detail {
+/// "a task group, server.cpp:42"
+inline std::string message_at(const char* what, line_mark where) {
+  const std::source_location at = source_line(where);
+  return std::string(what) + ", " + at.file_name() + ":" + std::to_string(at.line());
+}
+}  // namespace detail
 
 }  // namespace rota

@@ -65,12 +65,7 @@ class failure_collector : public task_owner {
     for (task_state* child = first_; child; child = next_of(*child))
       members.emplace_back(*error_of(*child), describe(*child).c_str());
     if (body) members.emplace_back(body, whose);
-    const std::source_location at = source_line(where_);
-    std::string message = what_;
-    message += ", ";
-    message += at.file_name();
-    message += ":" + std::to_string(at.line());
-    std::exception_ptr group = std::make_exception_ptr(exception_group(std::move(message), std::move(members)));
+    std::exception_ptr group = std::make_exception_ptr(exception_group(message_at(what_, where_), std::move(members)));
     drop_failures();
     return group;
   }

@@ -139,7 +139,7 @@ struct task_group_access {
       while (group.children != 0) co_await children_awaiter(group, 1, false);
       group.ended_ = true;
       error = group.conclude(std::move(error));
-      if (!group.cleanups_.empty()) error = co_await group.cleanups_.run(std::move(error));
+      if (!group.cleanups_.empty()) error = co_await group.cleanups_.run(std::move(error), where);
       if (error && group.absorbs(error)) error = task_group::ended_early(!std::is_void_v<value>);
     }
     if (error) std::rethrow_exception(error);

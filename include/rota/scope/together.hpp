@@ -18,6 +18,7 @@
 #include <rota/coro/frame_memory.hpp>
 #include <rota/coro/task.hpp>
 #include <rota/loop/event_loop.hpp>
+#include <rota/loop/spawn.hpp>
 #include <rota/loop/task_record.hpp>
 #include <rota/scope/failures.hpp>
 
@@ -45,7 +46,7 @@ class held_frame {
   }
 
   /// Before it is started, and if the argument was none: makes its frame.
-  void make() const noexcept {}
+  void make(line_mark) const noexcept {}
   /// Room in the ready queue was reserved.
   void start(event_loop& loop, task_owner& owner) noexcept {
     promise_base& promise = promise_of(record_.root_frame);
@@ -61,18 +62,48 @@ class held_frame {
 
  protected:
   void adopt(task<T>&& t) { record_.root_frame = task_access::release(t).address(); }
+  /// A frame of ours, made for the await at this line.
+  void adopt(task<T>&& t, line_mark where) {
+    adopt(std::move(t));
+    promise_of(record_.root_frame).waits_at = source_line(where);
+  }
 
  private:
   held_record<T> record_;
 };
 
+// Awaits at the line of the user's await, which is the one to tell in reports.
 template <class A>
-task<await_result_t<A>> await_one(std::remove_reference_t<A>& a) {
-  co_return co_await static_cast<A&&>(a);
+class [[nodiscard]] located_awaiter {
+ public:
+  located_awaiter(A&& a, line_mark where) : inner_(awaiter_of(static_cast<A&&>(a))), where_(where) {}
+  located_awaiter(const located_awaiter&) = delete;
+  located_awaiter& operator=(const located_awaiter&) = delete;
+
+  bool await_ready() { return inner_.await_ready(); }
+  template <class Promise>
+  auto await_suspend(std::coroutine_handle<Promise> handle) {
+    handle.promise().waits_at = source_line(where_);  // for awaiters that do not say it
+    return suspend_inner(inner_, handle, where_);
+  }
+  await_result_t<A> await_resume() { return inner_.await_resume(); }
+
+ private:
+  awaiter_of_t<A> inner_;
+  line_mark where_;
+};
+
+template <class A>
+task<await_result_t<A>> await_one(std::remove_reference_t<A>& a, line_mark where) {
+  co_return co_await located_awaiter<A>(static_cast<A&&>(a), where);
 }
 template <class F>
-task<await_result_t<std::invoke_result_t<F&>>> call_one(F& f) {
-  co_return co_await detail::invoke(f);
+task<await_result_t<std::invoke_result_t<F&>>> call_one(F& f, line_mark where) {
+  using awaited = std::invoke_result_t<F&>;
+  if constexpr (is_task<awaited>)
+    co_return co_await subject(detail::invoke(f));
+  else
+    co_return co_await located_awaiter<awaited>(detail::invoke(f), where);
 }
 
 /// One argument of a combinator: something that can be awaited, or a function that returns such a thing. A is the
@@ -86,7 +117,7 @@ class held_child<A> : public held_frame<await_result_t<A>> {
 
  public:
   explicit held_child(A&& a) : argument_(static_cast<A&&>(a)) {}
-  void make() { this->adopt(await_one<A>(argument_)); }
+  void make(line_mark where) { this->adopt(await_one<A>(argument_, where), where); }
 
  private:
   held argument_;
@@ -96,7 +127,7 @@ template <class F>
 class held_child<F> : public held_frame<await_result_t<std::invoke_result_t<std::remove_reference_t<F>&>>> {
  public:
   explicit held_child(F&& f) : function_(static_cast<F&&>(f)) {}
-  void make() { this->adopt(call_one(function_)); }
+  void make(line_mark where) { this->adopt(call_one(function_, where), where); }
 
  private:
   F function_;
@@ -133,8 +164,8 @@ class pack_children {
   explicit pack_children(As&&... as) : children_(static_cast<As&&>(as)...) {}
 
   static constexpr std::size_t size() noexcept { return sizeof...(As); }
-  void make() {
-    each([](auto& child) { child.make(); });
+  void make(line_mark where) {
+    each([=](auto& child) { child.make(where); });
   }
   void start(event_loop& loop, task_owner& owner) noexcept {
     each([&](auto& child) { child.start(loop, owner); });
@@ -205,8 +236,8 @@ class range_children {
   ~range_children() { clear(); }
 
   std::size_t size() const noexcept { return size_; }
-  void make() {
-    each([](auto& child) { child.make(); });
+  void make(line_mark where) {
+    each([=](auto& child) { child.make(where); });
   }
   void start(event_loop& loop, task_owner& owner) noexcept {
     each([&](auto& child) { child.start(loop, owner); });
@@ -253,7 +284,7 @@ class together {
  private:
   ROTA_NOINLINE void start(task_state& me, void* frame, line_mark where) {
     event_loop& loop = loop_access::loop_of(me);
-    children_.make();
+    children_.make(where);
     loop_access::reserve_tasks(loop, children_.size());
     // From here on nothing can fail.
     me_ = &me;
