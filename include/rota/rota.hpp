@@ -12,9 +12,11 @@
 #include <rota/base/report.hpp>
 #include <rota/base/usage_error.hpp>
 #include <rota/coro/concepts.hpp>
+#include <rota/coro/generator.hpp>
 #include <rota/coro/outcome.hpp>
 #include <rota/coro/sync_wait.hpp>
 #include <rota/coro/task.hpp>
+#include <rota/coro/yielding.hpp>
 #include <rota/io/buffer.hpp>
 #include <rota/io/byte_stream.hpp>
 #include <rota/io/fd_stream.hpp>
