@@ -17,6 +17,11 @@
 #include <rota/coro/sync_wait.hpp>
 #include <rota/coro/task.hpp>
 #include <rota/coro/yielding.hpp>
+#include <rota/generator/adaptors.hpp>
+#include <rota/generator/async_generator.hpp>
+#include <rota/generator/interval.hpp>
+#include <rota/generator/merge.hpp>
+#include <rota/generator/source.hpp>
 #include <rota/io/buffer.hpp>
 #include <rota/io/byte_stream.hpp>
 #include <rota/io/fd_stream.hpp>

@@ -21,6 +21,7 @@ MAY_INCLUDE = {
     "pool": L0 | {"coro"},
     "sync": L0 | {"coro"},
     "scope": L2,
+    "generator": L2 | {"scope"},
     "io": L4 - {"net"},
     "net": L4,
     "process": L4,
