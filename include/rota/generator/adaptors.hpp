@@ -174,16 +174,18 @@ class [[nodiscard]] throttled : public stage<S> {
   throttled(S source, nanoseconds gap) : stage<S>(std::move(source)), gap_(gap) {}
 
   task<next_result_t<S>> next() {
-    event_loop& loop = loop_access::current();
-    // First the gap, then the item: a cancel in between has nothing to lose.
-    if (loop_access::now(loop) < due_) co_await sleep_until(to_time_point(due_));
-    auto item = co_await this->source_.next();
-    if (item) due_ = deadline_after(loop_access::now(loop), gap_);
-    co_return item;
+    if (!held_) held_ = co_await this->source_.next();
+    if (held_) {
+      event_loop& loop = loop_access::current();
+      if (loop_access::now(loop) < due_) co_await sleep_until(to_time_point(due_));
+      due_ = deadline_after(loop_access::now(loop), gap_);
+    }
+    co_return std::exchange(held_, next_result_t<S>());
   }
 
  private:
   nanoseconds gap_;
+  next_result_t<S> held_{};  // here, so that a cancel of the wait does not lose it
   nanoseconds due_ = INT64_MIN;
 };
 
@@ -312,7 +314,7 @@ auto chunk(std::size_t n, std::chrono::duration<Rep, Period> d) {
   return detail::timed_chunk_adaptor(n, detail::adaptor_time(d, "chunk() got a time limit that is not a number (NaN)"));
 }
 
-/// Gives an item no sooner than `d` after the one before; meanwhile the source is not asked.
+/// Holds an item back until `d` has passed since the one before was given.
 template <class Rep, class Period>
 auto throttle(std::chrono::duration<Rep, Period> d) {
   return detail::throttle_adaptor(detail::adaptor_time(d, "throttle() got a time that is not a number (NaN)"));

@@ -39,7 +39,7 @@ class merge_owner final : public failure_collector {
   }
 
   /// True for the first time.
-  bool begin(event_loop& on) {
+  bool begins_on(event_loop& on) {
     if (loop_ == &on) return false;
     if (loop_) throw usage_error(usage_error::kind::wrong_loop, "a merge was used by a task of another event loop");
     loop_ = &on;
@@ -165,7 +165,7 @@ class [[nodiscard("a merge does nothing until it is asked for an item")]] merged
     const merge_owner::use in_use(s.owner);
     if (s.ended) co_return std::nullopt;
     event_loop& loop = loop_access::current();
-    if (s.owner.begin(loop)) start(s, loop);
+    if (s.owner.begins_on(loop)) start(s, loop);
     while (!s.owner.first()) {
       if (s.owner.children == 0) {
         co_await finish(s);
@@ -177,23 +177,29 @@ class [[nodiscard("a merge does nothing until it is asked for an item")]] merged
   }
 
   task<> close() {
-    state& s = *state_;
+    if (state_->closer.valid()) return std::move(state_->closer);
+    return close_all(*state_);
+  }
+
+ private:
+  struct state {
+    explicit state(Sources&& s) : sources(std::move(s)) {}
+    ~state() { task_access::discard(closer); }
+    Sources sources;
+    bool ended = false;
+    merge_owner owner;
+    task<> closer;  // made before the children: they can be joined even without memory for a frame
+  };
+
+  static task<> close_all(state& s) {
     const merge_owner::use in_use(s.owner);
     if (s.ended) co_return;
     scope_tree::cancel(s.owner, cancel_kind::requested, "a merge was closed", std::source_location::current());
     while (s.owner.children != 0) co_await children_awaiter(s.owner, 1, false);
     co_await finish(s);
   }
-
- private:
-  struct state {
-    explicit state(Sources&& s) : sources(std::move(s)) {}
-    Sources sources;
-    bool ended = false;
-    merge_owner owner;
-  };
-
   static void start(state& s, event_loop& loop) {
+    s.closer = close_all(s);
     try {
       each(s.sources, [&]<class S>(S& source) { (void)start_task(loop, s.owner, &pump<T, S>, &s.owner, &source); });
     } catch (...) {
