@@ -16,7 +16,6 @@
 #include <rota/coro/frame_memory.hpp>
 #include <rota/coro/task_state.hpp>
 #include <rota/coro/yielding.hpp>
-#include <rota/loop/event_loop.hpp>
 
 namespace rota {
 
@@ -68,10 +67,6 @@ struct async_generator_state : promise_base {
     link.set_state(outcome_base::value);
     if (resumes_parent) exec->park(link.parent());
   }
-  /// A co_yield during close(): true when the others have their turn before it throws.
-  ROTA_NOINLINE bool refuse_item(void* whose) const noexcept {
-    return exec->is_event_loop() && loop_access::takes_turns(static_cast<event_loop&>(*exec), whose);
-  }
   void check(task_state& task, const char* what) const {
     if (in_flight()) [[unlikely]]
       throw_usage_error(usage_error::kind::invalid_argument, "%s, called %s of an async_generator whose body runs",
@@ -94,7 +89,7 @@ class async_yield {
   bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) noexcept {
     generator_.waits_at = source_line(where);
     if (generator_.closing) [[unlikely]]
-      return generator_.refuse_item(handle.address());
+      return generator_.exec->takes_turns(handle.address());
     generator_.give();
     return true;
   }
