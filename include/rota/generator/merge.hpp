@@ -29,7 +29,7 @@ namespace detail {
 /// come first. They belong to the merge, wherever it is consumed: a scope of one consumer does not hold them.
 class merge_owner final : public failure_collector {
  public:
-  merge_owner() noexcept : failure_collector("a merge", ROTA_CALLERS_LINE) {}
+  merge_owner() noexcept : failure_collector("a merge") {}
   ~merge_owner() override {
     if (children != 0)
       trap(
@@ -43,6 +43,7 @@ class merge_owner final : public failure_collector {
     if (loop_ == &on) return false;
     if (loop_) throw usage_error(usage_error::kind::wrong_loop, "a merge was used by a task of another event loop");
     loop_ = &on;
+    set_line(line_mark_of(line_of(*on.running())));
     link(loop_access::root(on));
     return true;
   }
@@ -220,7 +221,7 @@ class [[nodiscard("a merge does nothing until it is asked for an item")]] merged
   // No child is left.
   static task<> finish(state& s) {
     s.ended = true;
-    cleanup_errors errors(s.owner.conclude());
+    cleanup_errors errors(s.owner.conclude(), s.owner.line());
     std::vector<task<>> closings;
     each(s.sources, [&]<class S>(S& source) {
       if constexpr (closes_awaitably<S>) closings.push_back(close_source(source, errors));

@@ -58,7 +58,7 @@ using held_source_t =
     std::conditional_t<std::is_lvalue_reference_v<S>, borrowed_source<std::remove_reference_t<S>>, std::remove_cv_t<S>>;
 
 template <class S, class F>
-task<> consume(S source, F f) {
+task<> consume(S source, F f, line_mark where) {
   std::exception_ptr error;
   try {
     while (auto item = co_await source.next()) {
@@ -71,7 +71,7 @@ task<> consume(S source, F f) {
     error = std::current_exception();
   }
   if constexpr (closes_awaitably<S>) {
-    cleanup_errors errors(std::move(error));
+    cleanup_errors errors(std::move(error), where);
     std::exception_ptr close_error;
     try {
       co_await source.close();
@@ -85,10 +85,10 @@ task<> consume(S source, F f) {
 }
 
 template <class S>
-task<std::vector<source_item_t<S>>> collect_all(S source) {
+task<std::vector<source_item_t<S>>> collect_all(S source, line_mark where) {
   std::vector<source_item_t<S>> items;
   auto keep = [&items](handed_item_t<S> item) { items.push_back(static_cast<handed_item_t<S>>(item)); };
-  co_await consume<S, decltype(keep)&>(std::move(source), keep);
+  co_await consume<S, decltype(keep)&>(std::move(source), keep, where);
   co_return items;
 }
 
@@ -100,18 +100,19 @@ task<std::vector<source_item_t<S>>> collect_all(S source) {
 template <class S, class F>
   requires async_source<std::remove_reference_t<S>> &&
            std::invocable<F&, detail::handed_item_t<std::remove_reference_t<S>>>
-task<> for_each(S&& source, F&& f) {
+task<> for_each(S&& source, F&& f, detail::line_mark where = ROTA_CALLERS_LINE) {
   ROTA_REFUSE_OWNING_CLOSURE(F);
   using held = detail::held_source_t<S>;
-  return detail::consume<held, F>(held(std::forward<S>(source)), std::forward<F>(f));
+  return detail::consume<held, F>(held(std::forward<S>(source)), std::forward<F>(f), where);
 }
 
 /// All items in a std::vector. As for_each; what was collected before an error is lost with it.
 template <class S>
   requires async_source<std::remove_reference_t<S>>
-auto collect(S&& source) -> task<std::vector<source_item_t<std::remove_reference_t<S>>>> {
+auto collect(S&& source, detail::line_mark where = ROTA_CALLERS_LINE)
+    -> task<std::vector<source_item_t<std::remove_reference_t<S>>>> {
   using held = detail::held_source_t<S>;
-  return detail::collect_all<held>(held(std::forward<S>(source)));
+  return detail::collect_all<held>(held(std::forward<S>(source)), where);
 }
 
 }  // namespace rota

@@ -23,6 +23,7 @@ class failure_collector : public task_owner {
 
   /// The user's line that all of it is about.
   void set_line(line_mark where) noexcept { where_ = where; }
+  line_mark line() const noexcept { return where_; }
 
   bool failed() const noexcept { return first_ != nullptr; }
   bool child_was_cancelled() const noexcept { return child_was_cancelled_; }
