@@ -2,6 +2,8 @@
 #include <rota/adapt/spawn_threadsafe.hpp>
 
 #include <atomic>
+#include <csignal>
+#include <cstdio>
 #include <future>
 #include <memory>
 #include <optional>
@@ -155,6 +157,38 @@ TEST_CASE("a loop that goes down before the task began, or while it runs, gives 
     spawn_threadsafe(other.loop(), square, 1).get();
   }
   REQUIRE(error_code_of([&] { (void)running.get(); }) == rota::errc::task_cancelled);
+}
+
+TEST_CASE("a task that ignores its cancel until its loop goes without it breaks its promise") {
+  const rota_test::child_outcome child = rota_test::run_in_child([] {
+    rota::event_loop_options options;
+    options.shutdown_deadline = 1ms;
+    auto* loop = new rota::event_loop(options);
+    const auto stubborn = []() -> task<> {
+      static rota::callback<> kept;  // never called, and the hook stops nothing
+      co_await rota::from_callback<>([](rota::callback<> done) { kept = std::move(done); }).on_cancel([] {});
+    };
+    static rota::task_future<void> running = spawn_threadsafe(*loop, stubborn);
+    const auto turn = []() -> task<> { co_await rota::sleep_for(1ms); };
+    loop->run(turn());
+    std::thread waiting([] {
+      try {
+        running.get();
+      } catch (const std::system_error& error) {
+        std::printf("%s\n", error.code() == rota::errc::broken_promise ? "broken" : "another error");
+      }
+    });
+    delete loop;  // a debug build ends here, with a word about the task
+    waiting.join();
+    running = rota::task_future<void>();
+    return 0;
+  });
+  INFO(child.output);
+  REQUIRE(child.says("did not stop"));
+  if (ROTA_ASSERTIONS)
+    REQUIRE(child.signal() == SIGABRT);
+  else
+    REQUIRE((child.exit_code() == 0 && child.says("broken")));
 }
 
 TEST_CASE("dropping the future leaves the task running") {

@@ -37,6 +37,10 @@ namespace detail {
 // under the mutex, another thread may post to it.
 struct remote_control : std::enable_shared_from_this<remote_control> {
   explicit remote_control(event_loop& l) noexcept : loop(l) {}
+  virtual ~remote_control() = default;
+
+  /// The loop goes, and the task will never end.
+  virtual void abandon() noexcept = 0;
 
   /// Any thread. The loop's thread does it, in its next poll.
   void cancel(std::string_view why, std::source_location where) {
@@ -57,11 +61,7 @@ struct remote_control : std::enable_shared_from_this<remote_control> {
     return cancel_asked;
   }
   /// The loop's thread: nobody may post to it from now on.
-  void end() {
-    const mutex_lock guard(mutex);
-    ended = true;
-    task = nullptr;
-  }
+  void end() noexcept;
   /// Calls `f` when the result is in the future; at once, if it is there.
   void when_done(callback<> f) {
     {
@@ -88,7 +88,9 @@ struct remote_control : std::enable_shared_from_this<remote_control> {
   };
 
   event_loop& loop;
-  task_state* task = nullptr;  // of the loop's thread; null before the start and after the end
+  task_state* task = nullptr;      // of the loop's thread; null before the start and after the end
+  remote_control* next = nullptr;  // in remote_tasks, like `previous`
+  remote_control* previous = nullptr;
   mutable pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
   bool cancel_asked = false;  // these are guarded by the mutex
   bool ended = false;
@@ -98,6 +100,43 @@ struct remote_control : std::enable_shared_from_this<remote_control> {
   std::source_location asked_at;
   cancel_request request;
 };
+
+/// Those of a loop that run. Whoever is left when the loop goes would keep a thread waiting for ever.
+class remote_tasks final : public loop_part {
+ public:
+  ~remote_tasks() override {
+    while (remote_control* one = first_) {
+      remove(*one);
+      one->abandon();
+    }
+  }
+  static void add(event_loop& loop, remote_control& control, task_state& task) noexcept {
+    auto& self = static_cast<remote_tasks&>(*loop_access::remote_tasks_of(loop));
+    control.task = &task;
+    control.next = self.first_;
+    if (self.first_) self.first_->previous = &control;
+    self.first_ = &control;
+  }
+  void remove(remote_control& control) noexcept {
+    (control.previous ? control.previous->next : first_) = control.next;
+    if (control.next) control.next->previous = control.previous;
+    control.task = nullptr;
+  }
+  /// Throws std::bad_alloc; add() then does not.
+  static void prepare(event_loop& loop) {
+    owned<loop_part>& part = loop_access::remote_tasks_of(loop);
+    if (!part) part = owned<remote_tasks>(new remote_tasks);
+  }
+
+ private:
+  remote_control* first_ = nullptr;
+};
+
+inline void remote_control::end() noexcept {
+  if (task) static_cast<remote_tasks&>(*loop_access::remote_tasks_of(loop)).remove(*this);
+  const mutex_lock guard(mutex);
+  ended = true;
+}
 
 template <class T>
 struct remote_state final : remote_control {
@@ -115,6 +154,10 @@ struct remote_state final : remote_control {
   void fail(std::exception_ptr error) noexcept {
     promise.set_exception(std::move(error));
     done();
+  }
+  void abandon() noexcept override {
+    const std::shared_ptr<remote_control> alive = shared_from_this();
+    fail(errc::broken_promise);
   }
   void fail(errc code) noexcept { fail(std::make_exception_ptr(std::system_error(make_error_code(code)))); }
 
@@ -185,8 +228,9 @@ struct remote_start final : posted {
         return start_task(state.loop, loop_access::root(state.loop), &run_remote<T, F, Args...>,
                           remote_outcome<T>(me->state), std::move(me->f), std::move(a)...);
       };
+      remote_tasks::prepare(state.loop);
       const join_handle<> handle = std::apply(begin, me->args);
-      state.task = &handle.task();
+      remote_tasks::add(state.loop, state, handle.task());
       state.is_starting = false;
     } catch (...) {
       state.fail(std::current_exception());
@@ -271,7 +315,8 @@ class [[nodiscard]] task_future : public std::future<T> {
 
 /// Starts `f(args...)`, which returns a rota::task, on `loop`, as spawn does there. Any thread; the loop must be alive
 /// during the call. Whatever happens comes out of the future: the value, the exception, errc::task_cancelled (also when
-/// the loop goes down before the task began), and the std::bad_alloc of a task that could not be made.
+/// the loop goes down before the task began), errc::broken_promise of a task that ignored its cancel until the loop was
+/// destroyed without it, and the std::bad_alloc of a task that could not be made.
 template <class F, class... Args>
 auto spawn_threadsafe(event_loop& loop, F&& f, Args&&... args) {
   using result = std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>;

@@ -121,6 +121,7 @@ class callback_layer {
     signal_handlers_ = detail::owned<detail::loop_part>();
     fd_watches_ = detail::owned<detail::loop_part>();
   }
+  void forget_remote_tasks() noexcept { remote_tasks_ = detail::owned<detail::loop_part>(); }
 
  private:
   friend detail::loop_access;
@@ -135,6 +136,7 @@ class callback_layer {
   bool receiver_replaced_ = false;
   detail::owned<detail::loop_part> fd_watches_;       // detail::fd_watches; null until it is needed, like
   detail::owned<detail::loop_part> signal_handlers_;  // detail::signal_handlers
+  detail::owned<detail::loop_part> remote_tasks_;     // detail::remote_tasks (adapt/spawn_threadsafe.hpp)
 };
 
 inline void callback_layer::call_exception_handler(const exception_context& context) noexcept {

@@ -399,6 +399,7 @@ struct loop_access {
     if (loop.reactor_->submit(op) == reactor::submitted::completed) loop.done_.push(op);
   }
   static owned<loop_part>& fd_watches_of(event_loop& loop) noexcept { return loop.fd_watches_; }
+  static owned<loop_part>& remote_tasks_of(event_loop& loop) noexcept { return loop.remote_tasks_; }
   static owned<loop_part>& signal_handlers_of(event_loop& loop) noexcept { return loop.signal_handlers_; }
 
   /// Room for one more callback, before it exists.
@@ -843,6 +844,7 @@ inline std::size_t event_loop::shutdown() {
 
 inline event_loop::~event_loop() {
   const std::size_t left = shutdown();
+  forget_remote_tasks();  // before the last post: nobody will send a cancel any more
   if (!reactor_->forked()) {
     inbox_.wait_for_posters();
     drop_callbacks();
