@@ -382,3 +382,58 @@ TEST_CASE("a guest that is destroyed right after a post of another thread waits 
     other.join();
   }
 }
+
+TEST_CASE("the loop of a guest cannot be run, nor a guest be used by another thread") {
+  guest_loop guest;
+  const auto idle = []() -> task<> { co_return; };
+  REQUIRE(usage_error_of([&] {
+            guest.loop().run();
+            return 0;
+          }) == kind::loop_already_running);
+  REQUIRE(usage_error_of([&] {
+            guest.loop().run(idle());
+            return 0;
+          }) == kind::loop_already_running);
+  std::optional<kind> run, spawn, call, timeout;
+  std::thread([&] {
+    run = usage_error_of([&] {
+      guest.loop().run();
+      return 0;
+    });
+    if (!ROTA_ASSERTIONS) return;
+    spawn = usage_error_of([&] { return guest.spawn(idle); });
+    call = usage_error_of([&] { return guest.call([] { return 0; }); });
+    timeout = usage_error_of([&] { return guest.timeout(); });
+  }).join();
+  REQUIRE(run == kind::wrong_thread);
+  if (!ROTA_ASSERTIONS) return;
+  REQUIRE(spawn == kind::wrong_thread);
+  REQUIRE(call == kind::wrong_thread);
+  REQUIRE(timeout == kind::wrong_thread);
+  const auto child = rota_test::run_in_child([] {
+    guest_loop other;
+    std::thread([&] { other.cancel(); }).join();
+    return 0;
+  });
+  REQUIRE(child.signal() == SIGABRT);
+  REQUIRE(child.says("guest_loop::cancel() was called on another thread than its event loop's"));
+}
+
+TEST_CASE("a task of another loop that spawns into a guest passes none of its values on") {
+  static const rota::task_local<int> number;
+  guest_loop guest;
+  int seen = 0;
+  const auto look = [&]() -> task<> {
+    seen = number.get_or(-1);
+    co_return;
+  };
+  guest.step();  // it has run on this thread
+  const auto spawns = [&]() -> task<> {
+    (void)guest.spawn(std::ref(look));
+    co_return;
+  };
+  const auto main = [&]() -> task<> { co_await rota::with_value(number, 5, spawns()); };
+  rota::run(main());
+  guest.step();
+  REQUIRE(seen == -1);
+}

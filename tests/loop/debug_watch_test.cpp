@@ -6,6 +6,7 @@
 #include <string>
 #include <thread>
 
+#include "support/by_hand.hpp"
 #include "support/manual_clock.hpp"
 #include "support/rota_test.hpp"
 
@@ -101,6 +102,37 @@ TEST_CASE("a first step, and one that ends its task, are watched like others") {
   INFO(reports.all());
   REQUIRE(reports.size() == 1);
   REQUIRE(reports.contains("task 'a name that is too long for the small buffer of a string' kept"));
+}
+
+// Two tasks that end within the step of a third one: the frame of the second is destroyed in a turn of its own.
+TEST_CASE("the end of a task that takes long is reported as that task's") {
+  const captured_reports reports;
+  watched_loop w;
+  struct slow_to_destroy {
+    explicit slow_to_destroy(manual_clock* c) noexcept : clock(c) {}
+    slow_to_destroy(slow_to_destroy&& other) noexcept : clock(std::exchange(other.clock, nullptr)) {}
+    slow_to_destroy& operator=(slow_to_destroy&&) = delete;
+    ~slow_to_destroy() {
+      if (clock) clock->advance(130ms);
+    }
+    manual_clock* clock;
+  };
+  rota_test::manual_awaiter first, second;
+  // One frame each, whose parameters go with it.
+  const auto waits = [](rota_test::manual_awaiter* at, slow_to_destroy) -> task<> { co_await *at; };
+  const auto body = [&]() -> task<> {
+    rota::this_task::set_name("the third");
+    rota::spawn(waits, &first, slow_to_destroy(nullptr)).set_name("the first");
+    rota::spawn(waits, &second, slow_to_destroy(&w.clock())).set_name("the second");
+    co_await rota::yield();
+    for (auto* at : {&first, &second}) std::coroutine_handle<>::from_address(at->take()).resume();
+    co_await rota::yield();
+    co_await rota::yield();
+  };
+  w.run(body());
+  INFO(reports.all());
+  REQUIRE(reports.size() == 1);
+  REQUIRE(reports.contains("task 'the second' kept its event loop busy for 130 ms"));
 }
 
 TEST_CASE("a posted function that takes long is reported") {

@@ -366,8 +366,8 @@ TEST_CASE("a group refuses other threads and other loops") {
         }(spawns, in_other_loop));
       });
       other.join();
-      REQUIRE(without_loop == rota::usage_error::kind::wrong_loop);
-      REQUIRE(in_other_loop == rota::usage_error::kind::wrong_loop);
+      REQUIRE(without_loop == rota::usage_error::kind::wrong_thread);
+      REQUIRE(in_other_loop == rota::usage_error::kind::wrong_thread);
       REQUIRE(group.size() == 0);
       co_return;
     };
@@ -406,5 +406,73 @@ TEST_CASE("a group that has ended refuses children, whoever asks") {
     REQUIRE(started == rota::usage_error::kind::invalid_argument);
     REQUIRE(text.find("the task group of task 'opener', last at ") != std::string::npos);
     REQUIRE(runs == 0);
+  });
+}
+
+TEST_CASE("a group refuses its own thread while its loop does not run") {
+  rota::event_loop loop;
+  task_group* kept = nullptr;
+  const auto body = [&](task_group& group) -> task<> {
+    kept = &group;
+    loop.stop();
+    co_await rota::sleep_for(1h);
+  };
+  const auto main = [&]() -> task<> { co_await rota::with_task_group(body); };
+  REQUIRE(rota_test::error_code_of([&] {
+            loop.run(main());
+            return 0;
+          }) == rota::errc::loop_stopped);
+  REQUIRE(rota_test::usage_error_of([&] { return kept->spawn(number_after, rota::duration(0), 1); }) ==
+          rota::usage_error::kind::wrong_loop);
+}
+
+TEST_CASE("in debug builds a group and a cancel scope end the program when another thread uses them") {
+  if (!ROTA_ASSERTIONS) SKIP("only debug builds look");
+  using use = void (*)(task_group&, rota::cancel_scope&);
+  const struct {
+    use what;
+    const char* says;
+  } cases[] = {
+      {[](task_group& group, rota::cancel_scope&) { group.cancel(); }, "task_group::cancel() was called"},
+      {[](task_group&, rota::cancel_scope& scope) { scope.cancel(); }, "cancel_scope::cancel() was called"},
+      {[](task_group&, rota::cancel_scope& scope) { scope.set_deadline(rota::time_point::max()); },
+       "cancel_scope::set_deadline() was called"},
+      {[](task_group& group, rota::cancel_scope&) { group.defer(1s, [] { return rota::yield(); }); },
+       "task_group::defer() was called"},
+  };
+  for (const auto& one : cases) {
+    const auto child = rota_test::run_in_child([&] {
+      const auto main = [&]() -> task<> {
+        const auto in_scope = [&](rota::cancel_scope& scope) -> task<> {
+          const auto in_group = [&](task_group& group) -> task<> {
+            rota::this_task::set_name("owner");
+            std::thread([&] { one.what(group, scope); }).join();
+            co_return;
+          };
+          co_await rota::with_task_group(in_group);
+        };
+        co_await rota::with_cancel_scope(in_scope);
+      };
+      rota::run(main());
+      return 0;
+    });
+    INFO(child.output);
+    REQUIRE(child.signal() == SIGABRT);
+    REQUIRE(child.says(std::string(one.says) + " on another thread than its event loop's, by no task"));
+    REQUIRE(child.says("it belongs to task 'owner'"));
+  }
+}
+
+TEST_CASE("in debug builds a group that is used after its end says so, as long as its memory is not used again") {
+  if (!ROTA_ASSERTIONS || rota_test::under_asan || rota_test::under_tsan) SKIP("the sanitizers say it better");
+  run([]() -> task<> {
+    task_group* kept = nullptr;
+    const auto body = [&](task_group& group) -> task<> {
+      kept = &group;
+      co_return;
+    };
+    co_await rota::with_task_group(body);
+    REQUIRE(rota_test::usage_error_of([&] { return kept->spawn(number_after, rota::duration(0), 1); }) ==
+            rota::usage_error::kind::invalid_argument);
   });
 }

@@ -43,7 +43,10 @@ class guest_loop {
   /// How long the host may wait for fd(): zero when there is something to do now, duration::max() when nothing is due.
   /// To be asked after everything else that the host does with the guest, right before it waits: it also hands to the
   /// kernel what was requested since the last step.
-  duration timeout() { return duration(detail::loop_access::time_to_next_step(loop_)); }
+  duration timeout() {
+    detail::loop_access::check_caller(loop_);
+    return duration(detail::loop_access::time_to_next_step(loop_));
+  }
   /// The same for poll and epoll_wait: rounded up, -1 when nothing is due.
   int timeout_ms() {
     const duration left = timeout();
@@ -64,6 +67,7 @@ class guest_loop {
   /// rota::spawn for the host, between steps.
   template <class F, class... Args>
   auto spawn(F&& f, Args&&... args) {
+    detail::loop_access::check_caller(loop_);
     return detail::start_task(loop_, detail::loop_access::root(loop_), std::forward<F>(f), std::forward<Args>(args)...);
   }
   /// Calls f() as if it ran in the loop: rota::spawn and the rest of the library find the loop there. Gives what f gives.
@@ -77,18 +81,20 @@ class guest_loop {
   std::size_t tasks() const noexcept { return loop_.statistics().tasks; }
   /// Cancels every task, and each that is still spawned; goes on stepping is the host's part, until tasks() is 0.
   void cancel(std::string_view reason = {}, std::source_location where = std::source_location::current()) noexcept {
+    detail::loop_access::check_thread(loop_, "guest_loop::cancel() was called");
     detail::scope_tree::cancel(detail::loop_access::root(loop_), cancel_kind::shutdown, reason, where);
   }
   /// Cancels every task and waits, in the kernel, until all have ended or shutdown_deadline has passed; how many are left.
   std::size_t shutdown() { return loop_.shutdown(); }
 
-  /// For post() from other threads, statistics, and functions that take a loop. It must not be run.
+  /// For post() from other threads, statistics, and functions that take a loop. It cannot be run.
   event_loop& loop() noexcept { return loop_; }
 
  private:
   class inside {
    public:
     explicit inside(event_loop& loop) : before_(event_loop::current()) {
+      detail::loop_access::check_caller(loop);
       if (before_ && before_ != &loop)
         throw usage_error(usage_error::kind::loop_already_running, "a guest loop was used inside another loop");
       detail::this_thread::loop() = &loop;

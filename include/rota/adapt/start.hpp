@@ -139,6 +139,7 @@ class started_task {
               std::source_location where = std::source_location::current()) const noexcept {
     if (done()) return false;
     auto& task = *static_cast<detail::task_state*>(slot_->target);
+    detail::check_thread(task, "started_task::cancel() was called");
     if (task.cancel_requested()) return false;
     detail::scope_tree::cancel(task, cancel_kind::requested, reason, where);
     return true;

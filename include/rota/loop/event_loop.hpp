@@ -134,13 +134,13 @@ class event_loop final : public executor, public callback_layer {
   static event_loop* current() noexcept { return detail::this_thread::loop(); }
 
   /// Runs until the task has ended; its value or exception comes out. Other tasks stay as they are.
-  /// Throws usage_error when a loop runs on this thread already; std::system_error with errc::loop_stopped when
+  /// Throws usage_error when a loop runs on this thread already, and for the loop of a guest_loop; std::system_error with errc::loop_stopped when
   /// stop() ended the run first (the task is cancelled when the loop is destroyed).
   template <class T>
   T run(task<T> given);
   /// Runs until stop() is called.
   void run() {
-    check_thread();
+    check_may_run();
     bool once = true;
     run_while([&] { return std::exchange(once, false) || !stopped_.exchange(false, std::memory_order_relaxed); });
   }
@@ -257,6 +257,13 @@ class event_loop final : public executor, public callback_layer {
       throw usage_error(usage_error::kind::wrong_thread,
                         "an event loop was used on another thread than its own; call_soon_threadsafe() may be");
   }
+  void check_may_run() const {
+    check_not_running();
+    check_thread();
+    if (options_.is_guest)
+      throw usage_error(usage_error::kind::loop_already_running,
+                        "the loop of a guest_loop is driven by its host: step() it");
+  }
   template <class Condition>
   void run_while(Condition go_on);
   template <class Condition>
@@ -336,6 +343,15 @@ struct loop_access {
     trap_wrong_thread("a stream or listener was destroyed", whose);
 #endif
   }
+  /// The same for what can tell nobody by an exception.
+  static void check_thread([[maybe_unused]] event_loop& loop, [[maybe_unused]] const char* what) noexcept {
+#if ROTA_ASSERTIONS
+    if (is_own_thread(loop)) return;
+    description whose;
+    whose.add("a loop that another thread has made");
+    trap_wrong_thread(what, whose);
+#endif
+  }
 
   static void check_not_running() { event_loop::check_not_running(); }
 
@@ -409,7 +425,8 @@ struct loop_access {
   static void reserve_task(event_loop& loop) {
     loop.ready_.reserve();
     const task_state* spawner = loop.running();
-    if (spawner && spawner->has_extras()) [[unlikely]]
+    // A guest may be given a task by a task of another loop, whose values belong to that loop.
+    if (spawner && spawner->has_extras() && spawner->exec == &loop) [[unlikely]]
       loop.inherit_locals(*spawner);
   }
   static void unreserve_task(event_loop& loop) noexcept {
@@ -559,11 +576,11 @@ ROTA_COLD inline void event_loop::run_watched(std::size_t batch) {
   for (; batch != 0; --batch) {
     void* entry = ready_.pop();
     const auto bits = reinterpret_cast<std::uintptr_t>(entry);
-    if ((bits & (ended_tag | posted_tag)) == 0) {
-      const bool first = (bits & first_step_tag) != 0;
-      auto& task =
-          first ? *reinterpret_cast<detail::task_state*>(bits & ~first_step_tag) : *detail::promise_of(entry).state;
-      watch_->step_begins(task, first ? task.root().waits_at : detail::promise_of(entry).waits_at);
+    if ((bits & posted_tag) == 0) {
+      const bool is_task = (bits & (first_step_tag | ended_tag)) != 0;
+      auto& task = is_task ? *reinterpret_cast<detail::task_state*>(bits & ~(first_step_tag | ended_tag))
+                           : *detail::promise_of(entry).state;
+      watch_->step_begins(task, is_task ? task.root().waits_at : detail::promise_of(entry).waits_at);
     }
     step(entry);
     const detail::nanoseconds after = reactor_->now();

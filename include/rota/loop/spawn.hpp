@@ -153,8 +153,7 @@ template <class F, class... Args>
 template <class T>
 T event_loop::run(task<T> given) {
   detail::taken_task<T> main(std::move(given));
-  check_not_running();
-  check_thread();
+  check_may_run();
   join_handle<T> handle = detail::start_task(*this, root_, &detail::adopt<T>, std::move(main));
   detail::loop_access::run_until_finished(*this, handle.task());
   if (!handle.done()) throw std::system_error(make_error_code(errc::loop_stopped));

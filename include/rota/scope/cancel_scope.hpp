@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <rota/base/clock.hpp>
+#include <rota/coro/affinity.hpp>
 #include <rota/coro/cancellation.hpp>
 #include <rota/coro/task.hpp>
 #include <rota/loop/task_owner.hpp>
@@ -27,12 +28,14 @@ class cancel_scope : detail::deadline_scope {
   /// Every suspension in the scope throws rota::cancelled from now on, unless shielded, until the scope ends.
   /// Idempotent. `reason` is copied.
   void cancel(std::string_view reason = {}, std::source_location where = std::source_location::current()) noexcept {
+    detail::check_thread(*host, "cancel_scope::cancel() was called");
     detail::scope_tree::cancel(*this, cancel_kind::requested, reason, where);
   }
   bool cancel_requested() const noexcept { return scope_node::cancel_requested(); }
 
   /// Cancels the scope when the loop's clock reaches `t`; replaces an earlier deadline. time_point::max(): none.
   void set_deadline(time_point t, std::source_location where = std::source_location::current()) {
+    detail::check_thread(*host, "cancel_scope::set_deadline() was called");
     deadline_scope::set_deadline(detail::to_nanoseconds(t), where);
   }
   time_point deadline() const noexcept { return detail::to_time_point(deadline_scope::deadline()); }
@@ -43,6 +46,7 @@ class cancel_scope : detail::deadline_scope {
   /// of a cleanup does not keep the others from running; see with_cancel_scope.
   template <class Rep, class Period, class F, class... Args>
   void defer(std::chrono::duration<Rep, Period> limit, F&& f, Args&&... args) {
+    detail::check_thread(*host, "cancel_scope::defer() was called");
     cleanups_.push(detail::cleanup_limit(limit), std::forward<F>(f), std::forward<Args>(args)...);
   }
 

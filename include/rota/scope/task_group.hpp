@@ -11,6 +11,7 @@
 
 #include <rota/base/callable.hpp>
 #include <rota/base/usage_error.hpp>
+#include <rota/coro/affinity.hpp>
 #include <rota/coro/outcome.hpp>
 #include <rota/coro/task.hpp>
 #include <rota/loop/join_handle.hpp>
@@ -51,6 +52,7 @@ class task_group : detail::failure_collector {
   /// Cancels the children and, until it has ended, the body. The group then ends without an error of its own.
   /// Idempotent. `reason` is copied.
   void cancel(std::string_view reason = {}, std::source_location where = std::source_location::current()) noexcept {
+    detail::check_thread(*host, "task_group::cancel() was called");
     detail::scope_tree::cancel(*this, cancel_kind::requested, reason, where);
   }
   bool cancel_requested() const noexcept { return scope_node::cancel_requested(); }
@@ -60,6 +62,7 @@ class task_group : detail::failure_collector {
   /// When every child has ended, `co_await f(args...)` runs: see cancel_scope::defer.
   template <class Rep, class Period, class F, class... Args>
   void defer(std::chrono::duration<Rep, Period> limit, F&& f, Args&&... args) {
+    detail::check_thread(*host, "task_group::defer() was called");
     cleanups_.push(detail::cleanup_limit(limit), std::forward<F>(f), std::forward<Args>(args)...);
   }
 
@@ -67,6 +70,10 @@ class task_group : detail::failure_collector {
   friend detail::task_group_access;
 
   explicit task_group(detail::line_mark where) noexcept : failure_collector("a task group", where) {}
+#if ROTA_ASSERTIONS
+  // Its memory often stays as it is for a while: whoever still has a reference is told.
+  ~task_group() override { *const_cast<detail::task_state* volatile*>(&host) = nullptr; }
+#endif
 
   void child_ended(detail::task_state& child) noexcept override {
     if (child.has(detail::task_state::was_cancelled) && is_cancelled() && !cancel_requested() &&
@@ -76,12 +83,20 @@ class task_group : detail::failure_collector {
   }
 
   event_loop& checked() {
+    if (ROTA_ASSERTIONS && !host) [[unlikely]]
+      throw usage_error(usage_error::kind::invalid_argument,
+                        "a task group was used after its with_task_group() had ended");
+    event_loop& loop = detail::loop_access::loop_of(*host);
+    if (event_loop::current() != &loop) [[unlikely]] {
+      if (!detail::loop_access::is_own_thread(loop))
+        throw usage_error(
+            usage_error::kind::wrong_thread,
+            "a task group was used on another thread than its event loop's: spawn_threadsafe() is for any");
+      throw usage_error(usage_error::kind::wrong_loop, "a task group was used outside its own event loop");
+    }
     if (ended_) [[unlikely]]
       detail::throw_usage_error(usage_error::kind::invalid_argument, "the task group of %s was used after it had ended",
                                 detail::describe(*host).c_str());
-    event_loop& loop = detail::loop_access::loop_of(*host);
-    if (event_loop::current() != &loop) [[unlikely]]
-      throw usage_error(usage_error::kind::wrong_loop, "a task group was used outside its own event loop");
     return loop;
   }
 
