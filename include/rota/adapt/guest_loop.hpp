@@ -1,7 +1,6 @@
 // guest_loop: rota inside somebody else's loop, which polls a descriptor, keeps a time and calls step().
 #pragma once
 
-#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
