@@ -3,49 +3,8 @@
 
 #include <rota/io/byte_stream.hpp>
 
-#include <cstdlib>
-#include <new>
-
+#include "support/counted_heap.hpp"
 #include "support/streams.hpp"
-
-// ---- every way to the heap, counted
-
-namespace {
-// Of this thread: the test framework has no other, and a plain counter costs nothing.
-thread_local std::uint64_t allocations = 0;
-}  // namespace
-
-#if !ROTA_ASAN && !ROTA_TSAN
-// The library's own calls end here, malloc's callers too.
-extern "C" void* __libc_malloc(std::size_t) noexcept;
-extern "C" void* __libc_calloc(std::size_t, std::size_t) noexcept;
-extern "C" void* __libc_realloc(void*, std::size_t) noexcept;
-extern "C" void* __libc_memalign(std::size_t, std::size_t) noexcept;
-extern "C" void* malloc(std::size_t size) noexcept {
-  ++allocations;
-  return __libc_malloc(size);
-}
-extern "C" void* calloc(std::size_t n, std::size_t size) noexcept {
-  ++allocations;
-  return __libc_calloc(n, size);
-}
-extern "C" void* realloc(void* block, std::size_t size) noexcept {
-  ++allocations;
-  return __libc_realloc(block, size);
-}
-extern "C" void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
-  ++allocations;
-  return __libc_memalign(alignment, size);
-}
-extern "C" int posix_memalign(void** block, std::size_t alignment, std::size_t size) noexcept {
-  ++allocations;
-  *block = __libc_memalign(alignment, size);
-  return *block ? 0 : ENOMEM;
-}
-constexpr bool counts_allocations = true;
-#else
-constexpr bool counts_allocations = false;  // the sanitizers own the heap
-#endif
 
 using namespace rota_test;
 using rota::tcp_stream;
