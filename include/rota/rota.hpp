@@ -40,9 +40,10 @@
 #include <rota/net/serve.hpp>
 #include <rota/net/stop_signal.hpp>
 #include <rota/net/tcp.hpp>
-#include <rota/pool/futex_semaphore.hpp>
-#include <rota/pool/parking.hpp>
-#include <rota/pool/work_stealing_deque.hpp>
+#include <rota/pool/cpu_count.hpp>
+#include <rota/pool/pool_call.hpp>
+#include <rota/pool/pool_handle.hpp>
+#include <rota/pool/thread_pool.hpp>
 #include <rota/scope/cancel_scope.hpp>
 #include <rota/scope/cleanup.hpp>
 #include <rota/scope/end_watch.hpp>

@@ -92,6 +92,8 @@ struct open_scope : scope_node {
     host->current = parent_;
     unlink();
   }
+  /// Enters, after the fact, around everything that the task has opened in `within`, its own or an open one.
+  void enter_around(task_state& task, scope_node& within) noexcept;
   /// Leaves the scope at the end of its block.
   struct leaving {
     open_scope& scope;
@@ -167,7 +169,9 @@ struct scope_tree : scope_node {
     if (task_state* host = host_of(root)) host->exec->cancel_begins(*host, record);
     as(root).set(requested);
     keep_record(root, record);
-    if (!root.is_cancelled()) mark_below(root);  // otherwise an enclosing scope was cancelled before: everybody knows
+    if (root.is_cancelled()) return;  // an enclosing scope was cancelled before: everybody knows
+    mark_below(root);
+    if (task_state* host = host_of(root)) host->exec->cancel_has_spread(*host);
   }
 
   static scope_node* first_child(scope_node& node) noexcept { return as(node).first_; }
@@ -250,6 +254,17 @@ ROTA_COLD inline void open_scope::drop_watch(scope_node& scope) noexcept {
   }
 }
 
+ROTA_COLD inline void open_scope::enter_around(task_state& task, scope_node& within) noexcept {
+  scope_node* inner = nullptr;
+  for (scope_node* node = task.current; node != &within; node = node->parent()) inner = node;
+  host = &task;
+  link(within);
+  if (inner)
+    scope_tree::move(*inner, *this);
+  else
+    task.current = this;
+}
+
 /// At the end of a task, before its frame goes.
 inline void free_extras(task_state& task) noexcept {
   task_extras* const extras = task.extras();
@@ -266,3 +281,12 @@ inline void free_extras(task_state& task) noexcept {
 }
 
 }  // namespace rota::detail
+
+namespace rota {
+
+inline void executor::cancel_scope_of(detail::task_state&, scope_node& scope, std::string_view reason,
+                                      std::source_location where) noexcept {
+  detail::scope_tree::cancel(scope, cancel_kind::requested, reason, where);
+}
+
+}  // namespace rota

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <source_location>
+#include <string_view>
 #include <utility>
 
 #include <rota/base/config.hpp>
@@ -12,6 +14,8 @@
 #include <rota/coro/ready_queue.hpp>
 
 namespace rota {
+
+class scope_node;
 
 namespace detail {
 struct task_state;
@@ -44,6 +48,8 @@ class posted_list {
   posted* first_ = nullptr;
   posted* last_ = nullptr;
 };
+
+enum class executor_kind : unsigned char { other, event_loop, strand };
 
 // Set by loops and pools: a thread that others count on must not block.
 struct blocking_guard {
@@ -137,6 +143,14 @@ class executor {
   virtual void cancel_wait(detail::task_state& task) noexcept = 0;
   /// A scope of the task is about to be cancelled, with this record, or with none for lack of memory.
   virtual void cancel_begins(detail::task_state&, detail::cancel_record*) noexcept {}
+  /// A scope of the task was cancelled, and everything in it on this executor has been told.
+  virtual void cancel_has_spread(detail::task_state&) noexcept {}
+  /// cancel() was called on a scope of one of its tasks, on any thread that may know the scope.
+  virtual void cancel_scope_of(detail::task_state& task, scope_node& scope, std::string_view reason,
+                               std::source_location where) noexcept;
+  /// Within a step: does now what other threads asked for, among it to cancel. For code that computes for long; a loop
+  /// does it when the step has ended.
+  virtual void hear_others() noexcept {}
   /// The task's body has ended, with task_state::failed if by an exception, and its frame is suspended for good; still
   /// inside the frame's final suspension.
   virtual void task_finished(detail::task_state& task) noexcept = 0;
@@ -145,10 +159,14 @@ class executor {
   /// The task whose step runs on this executor's thread, or null.
   detail::task_state* running() const noexcept { return running_ ? *running_ : nullptr; }
   /// True for rota::event_loop.
-  bool is_event_loop() const noexcept { return is_event_loop_; }
+  bool is_event_loop() const noexcept { return kind_ == detail::executor_kind::event_loop; }
+  /// True for what runs one task of a rota::thread_pool (pool/strand.hpp).
+  bool is_strand() const noexcept { return kind_ == detail::executor_kind::strand; }
 
  protected:
-  explicit executor(bool is_event_loop) noexcept : is_event_loop_(is_event_loop) {}
+  explicit executor(detail::executor_kind kind) noexcept : kind_(kind) {}
+  explicit executor(bool is_event_loop) noexcept
+      : executor(is_event_loop ? detail::executor_kind::event_loop : detail::executor_kind::other) {}
   ~executor() = default;
 
   // While it lives, the executor runs on the calling thread, and its stack begins here. Executors nest: a task may
@@ -210,7 +228,7 @@ class executor {
   char* stack_limit_ = nullptr;
   detail::task_state** running_ = nullptr;  // running_task() of the thread that runs this executor
   unsigned inline_left_ = inline_completions;
-  bool is_event_loop_;
+  detail::executor_kind kind_;
 };
 
 }  // namespace rota

@@ -16,7 +16,14 @@ class ready_queue {
   ready_queue() noexcept = default;
   ready_queue(const ready_queue&) = delete;
   ready_queue& operator=(const ready_queue&) = delete;
-  ~ready_queue() { std::free(slots_); }
+  ~ready_queue() {
+    if (capacity_ != 1) std::free(slots_);
+  }
+  /// Room for one entry, which the caller lends: all that an executor of one task needs.
+  void borrow(void** slot) noexcept {
+    slots_ = slot;
+    capacity_ = 1;
+  }
 
   std::size_t size() const noexcept { return tail_ - head_; }
   bool empty() const noexcept { return head_ == tail_; }

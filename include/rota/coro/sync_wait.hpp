@@ -9,6 +9,7 @@
 
 #include <rota/base/mutex_lock.hpp>
 #include <rota/coro/cancellation.hpp>
+#include <rota/coro/concepts.hpp>
 #include <rota/coro/executor.hpp>
 #include <rota/coro/task.hpp>
 
@@ -70,7 +71,7 @@ T sync_wait(task<T> given) {
   detail::taken_task<T> taken(std::move(given));
   if (detail::blocking_guard::forbidden())
     throw usage_error(usage_error::kind::blocking_in_loop,
-                      "sync_wait on a thread that runs an event loop would block it: co_await the task instead");
+                      "sync_wait would block the thread of an event loop or a pool: co_await the task instead");
   task<T> t = taken.take();
   const auto frame = detail::task_access::release(t);
   struct destroy {
@@ -87,6 +88,20 @@ T sync_wait(task<T> given) {
   thread.run(state, frame.address());
   detail::free_extras(state);
   return outcome.take();
+}
+
+namespace detail {
+template <class A>
+task<await_result_t<A>> await_here(std::remove_reference_t<A>& a) {
+  co_return co_await static_cast<A&&>(a);
+}
+}  // namespace detail
+
+/// The same for anything else that can be awaited on a plain thread: sync_wait(pool.run(f, args...)).
+template <awaitable A>
+  requires(!detail::is_task<std::remove_cvref_t<A>>)
+await_result_t<A> sync_wait(A&& a) {
+  return sync_wait(detail::await_here<A>(a));
 }
 
 }  // namespace rota

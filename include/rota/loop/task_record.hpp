@@ -17,12 +17,6 @@ struct task_record : task_state {
   task_outcome<T> outcome;
 };
 
-/// The same for a task whose frame was made before anybody knew who would run it.
-template <class T>
-struct held_record : held_state {
-  task_outcome<T> outcome;
-};
-
 template <class T>
 task_outcome<T>& outcome_of(task_state& task) noexcept {
   return static_cast<task_record<T>&>(task).outcome;

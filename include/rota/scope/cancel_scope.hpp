@@ -26,10 +26,11 @@ struct cancel_scope_access;
 class cancel_scope : detail::deadline_scope {
  public:
   /// Every suspension in the scope throws rota::cancelled from now on, unless shielded, until the scope ends.
-  /// Idempotent. `reason` is copied.
+  /// Idempotent. `reason` is copied. A child that a thread_pool runs on another thread may call it: the scope is
+  /// cancelled soon, at the latest when the child has ended.
   void cancel(std::string_view reason = {}, std::source_location where = std::source_location::current()) noexcept {
     detail::check_thread(*host, "cancel_scope::cancel() was called");
-    detail::scope_tree::cancel(*this, cancel_kind::requested, reason, where);
+    host->exec->cancel_scope_of(*host, *this, reason, where);
   }
   bool cancel_requested() const noexcept { return scope_node::cancel_requested(); }
 

@@ -56,12 +56,17 @@ inline std::uint64_t id() {
 inline const scope_node& scope() { return *detail::this_task_state().current; }
 
 /// Will the next suspension throw rota::cancelled?
-inline bool is_cancelled() { return detail::this_task_state().is_cancelled(); }
+inline bool is_cancelled() {
+  detail::task_state& task = detail::this_task_state();
+  task.exec->hear_others();
+  return task.is_cancelled();
+}
 
 /// Throws rota::cancelled if the scope is cancelled. For code that computes for long and awaits nothing; it lets nobody
 /// else run, as `co_await rota::yield()` does, which throws as well.
 inline void checkpoint() {
   detail::task_state& task = detail::this_task_state();
+  task.exec->hear_others();
   if (task.is_cancelled()) [[unlikely]]
     detail::throw_cancelled(task);
 }

@@ -20,56 +20,73 @@
 #include <rota/loop/event_loop.hpp>
 #include <rota/loop/spawn.hpp>
 #include <rota/loop/task_record.hpp>
+#include <rota/pool/fork.hpp>
 #include <rota/scope/failures.hpp>
 
 namespace rota {
 
 namespace detail {
 
-/// A frame that was made before it is known who runs it, and the state of its task.
+/// A frame that was made before it is known who runs it, its outcome, and the state of its task: one of its own on a loop;
+/// on a strand none, as long as nobody steals it.
 template <class T>
 class held_frame {
  public:
   using value = T;
 
-  held_frame() noexcept = default;
+  held_frame() noexcept {}
   explicit held_frame(task<T>&& t) { adopt(std::move(t)); }
   held_frame(const held_frame&) = delete;
   held_frame& operator=(const held_frame&) = delete;
   ~held_frame() {
-    free_extras(record_);
-    void* const frame = record_.root_frame;
-    if (record_.has(task_state::frame_ended))
-      frame_memory::free_block(frame, record_.has(task_state::plain_block));
-    else if (frame)
-      std::coroutine_handle<>::from_address(frame).destroy();
+    if (!is_on_loop_) {  // an ended one has freed itself
+      if (frame_ && !outcome_.is_done()) std::coroutine_handle<>::from_address(frame_).destroy();
+      return;
+    }
+    free_extras(state_);
+    if (state_.has(task_state::frame_ended))
+      frame_memory::free_block(frame_, state_.has(task_state::plain_block));
+    else
+      std::coroutine_handle<>::from_address(frame_).destroy();
+    state_.~held_state();
   }
 
   /// Before it is started, and if the argument was none: makes its frame.
   void make(line_mark) const noexcept {}
   /// Room in the ready queue was reserved.
   void start(event_loop& loop, task_owner& owner) noexcept {
-    promise_base& promise = promise_of(record_.root_frame);
-    promise.outcome = &record_.outcome;
-    promise.state = &record_;
-    record_.exec = &loop;
-    record_.references_ = 1;  // ours: the outcome stays until we go
-    loop_access::start(loop, owner, record_);
+    is_on_loop_ = true;
+    new (&state_) held_state();
+    promise_base& promise = promise_of(frame_);
+    promise.outcome = &outcome_;
+    promise.state = &state_;
+    state_.root_frame = frame_;
+    state_.exec = &loop;
+    state_.references_ = 1;  // ours: the outcome stays until we go
+    loop_access::start(loop, owner, state_);
   }
-  bool is(const task_state* child) const noexcept { return &record_ == child; }
-  T take() { return record_.outcome.take(); }
-  const std::exception_ptr* error() const noexcept { return record_.outcome.error(); }
+  void fork_into(fork& all) noexcept { all.add(forked_, frame_, outcome_); }
+  bool is(const task_state* child) const noexcept { return is_on_loop_ && &state_ == child; }
+  T take() { return outcome_.take(); }
+  const std::exception_ptr* error() const noexcept { return outcome_.error(); }
+  bool is_done() const noexcept { return outcome_.is_done(); }
 
  protected:
-  void adopt(task<T>&& t) { record_.root_frame = task_access::release(t).address(); }
+  void adopt(task<T>&& t) { frame_ = task_access::release(t).address(); }
   /// A frame of ours, made for the await at this line.
   void adopt(task<T>&& t, line_mark where) {
     adopt(std::move(t));
-    promise_of(record_.root_frame).waits_at = source_line(where);
+    promise_of(frame_).waits_at = source_line(where);
   }
 
  private:
-  held_record<T> record_;
+  void* frame_ = nullptr;
+  bool is_on_loop_ = false;
+  task_outcome<T> outcome_;
+  union {
+    held_state state_;
+    fork_child forked_;
+  };
 };
 
 // Awaits at the line of the user's await, which is the one to tell in reports.
@@ -174,13 +191,12 @@ class pack_children {
   decltype(auto) apply(F&& f) {
     return std::apply(f, children_);
   }
-
- private:
   template <class F>
   void each(F f) {
     std::apply([&](auto&... children) { (f(children), ...); }, children_);
   }
 
+ private:
   std::tuple<held_child<As>...> children_;
 };
 
@@ -260,44 +276,27 @@ class range_children {
   std::size_t size_ = 0;
 };
 
-/// Starts all children, waits until all have ended. What comes out of it is the derived awaiter's business.
-template <class Derived, class Owner, class Children>
-class together {
+/// Children on a loop: starts them and waits until all have ended.
+template <class Owner>
+class loop_join {
  public:
-  together(const together&) = delete;
-  together& operator=(const together&) = delete;
+  explicit loop_join(const char* what) : owner_(what) {}
 
-  /// Its arguments may be temporaries of the same expression: write `co_await when_all(...)`, never name it first.
-  await_in_the_expression_that_makes_it operator co_await() & = delete;
-  pinned_awaiter<Derived> operator co_await() && noexcept { return pinned_awaiter(static_cast<Derived&>(*this)); }
-  bool await_ready() const noexcept { return children_.size() == 0; }
-  template <class Promise>
-  bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
-    start(suspend_at(handle, where), handle.address(), where);
-    return true;
-  }
-
- protected:
-  template <class... Args>
-  explicit together(const char* what, Args&&... args) : owner_(what), children_(static_cast<Args&&>(args)...) {}
-
- private:
-  ROTA_NOINLINE void start(task_state& me, void* frame, line_mark where) {
+  template <class Children>
+  ROTA_NOINLINE void start(Children& children, task_state& me, void* frame, line_mark where) {
     event_loop& loop = loop_access::loop_of(me);
-    children_.make(where);
-    loop_access::reserve_tasks(loop, children_.size());
+    children.make(where);
+    loop_access::reserve_tasks(loop, children.size());
     // From here on nothing can fail.
     me_ = &me;
     owner_.set_line(where);
     owner_.attach(me);
-    children_.start(loop, owner_);
+    children.start(loop, owner_);
     wait_.frame = frame;  // not cancellable: a cancel ends the children, and that ends the wait
     owner_.wake_below = 1;
     owner_.waiter = &wait_;
     me.waits_for(&wait_, wait_kind::custom);
   }
-
- protected:
   /// Back in the parent.
   void leave() noexcept {
     if (me_) owner_.detach();
@@ -308,10 +307,39 @@ class together {
     throw std::system_error(make_error_code(errc::task_cancelled), what);
   }
 
-  Owner owner_;
-  Children children_;
+  Owner owner_;  // public, for when_all
+
+ private:
   task_state* me_ = nullptr;
   custom_wait wait_;
+};
+
+/// What comes out of it is the derived awaiter's business.
+template <class Derived, class Owner, class Children>
+class together : loop_join<Owner> {
+ public:
+  together(const together&) = delete;
+  together& operator=(const together&) = delete;
+
+  /// Its arguments may be temporaries of the same expression: write `co_await when_all(...)`, never name it first.
+  await_in_the_expression_that_makes_it operator co_await() & = delete;
+  pinned_awaiter<Derived> operator co_await() && noexcept { return pinned_awaiter(static_cast<Derived&>(*this)); }
+  bool await_ready() const noexcept { return children_.size() == 0; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
+    this->start(children_, suspend_at(handle, where), handle.address(), where);
+    return true;
+  }
+
+ protected:
+  template <class... Args>
+  explicit together(const char* what, Args&&... args)
+      : loop_join<Owner>(what), children_(static_cast<Args&&>(args)...) {}
+
+  using loop_join<Owner>::leave;
+  using loop_join<Owner>::throw_if_cancelled;
+  using loop_join<Owner>::owner_;
+  Children children_;
 };
 
 }  // namespace detail

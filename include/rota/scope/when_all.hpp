@@ -28,19 +28,95 @@ or_monostate<T> take_value(held_frame<T>& child) {
   }
 }
 
+/// On a loop the children are tasks of one owner; on a strand they are forked.
 template <class Derived, class Children>
-class all_awaiter_base : public together<Derived, failure_collector, Children> {
+class all_awaiter_base {
+ public:
+  all_awaiter_base(const all_awaiter_base&) = delete;
+  all_awaiter_base& operator=(const all_awaiter_base&) = delete;
+  ~all_awaiter_base() {
+    if (how_ == how::on_loop) loop_.~loop_join();
+  }
+
+  /// Its arguments may be temporaries of the same expression: write `co_await when_all(...)`, never name it first.
+  await_in_the_expression_that_makes_it operator co_await() & = delete;
+  pinned_awaiter<Derived> operator co_await() && noexcept { return pinned_awaiter(static_cast<Derived&>(*this)); }
+  bool await_ready() const noexcept { return children_.size() == 0; }
+  template <class Promise>
+  [[gnu::always_inline]] bool await_suspend(std::coroutine_handle<Promise> handle,
+                                            line_mark where = ROTA_CALLERS_LINE) {
+    task_state& me = suspend_at(handle, where);
+    if (me.exec->is_strand()) return fork_here(me, handle.address(), where);
+    start_on_loop(me, handle.address(), where);
+    return true;
+  }
+
  protected:
   // The tag: without it, this would take itself for a constructor that moves.
   template <class... Args>
-  explicit all_awaiter_base(std::in_place_t, Args&&... args)
-      : together<Derived, failure_collector, Children>("when_all", static_cast<Args&&>(args)...) {}
+  explicit all_awaiter_base(std::in_place_t, Args&&... args) : children_(static_cast<Args&&>(args)...) {}
 
   void finish() {
-    this->leave();
-    if (const std::exception_ptr error = this->owner_.conclude()) std::rethrow_exception(error);
-    this->throw_if_cancelled("when_all");
+    if (how_ == how::forked) {
+      if (fork_.leave()) [[unlikely]]
+        check_forked();
+    } else if (how_ == how::on_loop) {
+      loop_.leave();
+      if (const std::exception_ptr error = loop_.owner_.conclude()) std::rethrow_exception(error);
+      loop_.throw_if_cancelled("when_all");
+    } else if (how_ == how::cancelled) {
+      throw_cancelled(*cancelled_);
+    }
   }
+
+  Children children_;
+
+ private:
+  enum class how : unsigned char { unknown, on_loop, forked, cancelled };
+
+  ROTA_NOINLINE void start_on_loop(task_state& me, void* frame, line_mark where) {
+    new (&loop_) loop_join<failure_collector>("when_all");
+    how_ = how::on_loop;
+    loop_.start(children_, me, frame, where);
+  }
+  bool fork_here(task_state& me, void* frame, line_mark where) {
+    static_cast<strand&>(*me.exec).hear_others();
+    if (me.is_cancelled()) [[unlikely]] {
+      how_ = how::cancelled;
+      cancelled_ = &me;
+      return false;
+    }
+    children_.make(where);
+    how_ = how::forked;
+    new (&fork_) fork();
+    fork_.begin(me, frame);
+    children_.each([this](auto& child) { child.fork_into(fork_); });
+    return fork_.go();
+  }
+  ROTA_COLD void check_forked() {
+    std::vector<exception_group::member> errors;
+    bool was_cancelled = false;
+    std::size_t number = 0;
+    children_.each([&](auto& child) {
+      ++number;
+      const std::exception_ptr* error = child.error();
+      if (error && !is_cancellation(*error))
+        errors.emplace_back(*error, "child " + std::to_string(number));
+      else if (error || !child.is_done())
+        was_cancelled = true;
+    });
+    if (!errors.empty()) throw exception_group(message_at("when_all", line_mark_of(fork_.where())), std::move(errors));
+    if (!was_cancelled) return;
+    if (fork_.parent().is_cancelled()) throw_cancelled(fork_.parent());
+    throw std::system_error(make_error_code(errc::task_cancelled), "when_all");
+  }
+
+  how how_ = how::unknown;
+  union {
+    loop_join<failure_collector> loop_;
+    fork fork_;
+    task_state* cancelled_;
+  };
 };
 
 template <class... As>

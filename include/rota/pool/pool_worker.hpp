@@ -1,0 +1,206 @@
+// One thread of a pool: its deque of forked children, and in which order it looks for work.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <new>
+
+#include <rota/base/sys.hpp>
+#include <rota/coro/frame_memory.hpp>
+#include <rota/pool/pool_core.hpp>
+#include <rota/pool/strand.hpp>
+#include <rota/pool/work_stealing_deque.hpp>
+
+namespace rota {
+
+/// What one worker has done since the pool began. Counted without atomic read-modify-writes; a reader may be a little late.
+struct pool_worker_statistics {
+  std::uint64_t jobs = 0;         ///< taken from the pool's queue: functions, and tasks each time they go on
+  std::uint64_t forks = 0;        ///< forked children that became tasks of their own here
+  std::uint64_t stolen = 0;       ///< those of them that came from another worker
+  std::uint64_t steal_tries = 0;  ///< looks into another worker's deque
+  std::uint64_t parks = 0;        ///< times that it went to sleep
+  std::size_t deque = 0;          ///< forked children that wait in its deque now
+};
+
+namespace detail {
+
+struct fork_child;
+
+/// Written by one thread, read by all.
+class own_counter {
+ public:
+  void operator++() noexcept { value_.store(value() + 1, std::memory_order_relaxed); }
+  std::uint64_t value() const noexcept { return value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::uint64_t> value_{0};
+};
+
+class alignas(64) pool_worker {
+ public:
+  pool_worker(pool_core& pool, std::size_t index) : pool_(pool), random_(index * 2 + 1) {}
+  pool_worker(const pool_worker&) = delete;
+  pool_worker& operator=(const pool_worker&) = delete;
+
+  /// Runs jobs until `stop` and nothing is left. `workers` are all of the pool, in an array.
+  void work(pool_worker* const* workers, std::size_t count, const atomic<bool>& stop) noexcept;
+
+  pool_core& pool() const noexcept { return pool_; }
+  /// Runs before anything else, on this worker; at the end of a job.
+  void run_next(strand& next) noexcept { next_ = &next; }
+  /// May the fork that asks go on, or must it leave because others wait? They wait for 32 forks at most.
+  bool must_leave() noexcept {
+    if (pool_.queued() == 0) [[likely]]
+      return false;
+    return ++patience_ % 32 == 0;
+  }
+  /// Room for a strand, which was seen to before a child was taken.
+  void* take_spare() noexcept { return std::exchange(spare_, nullptr); }
+
+  pool_worker_statistics statistics() const noexcept {
+    pool_worker_statistics s;
+    s.jobs = jobs_.value();
+    s.forks = forks_.value();
+    s.stolen = stolen_.value();
+    s.steal_tries = steal_tries_.value();
+    s.parks = parks_.value();
+    s.deque = static_cast<std::size_t>(deque.size());
+    return s;
+  }
+
+  work_stealing_deque<fork_child> deque;
+
+ private:
+  struct work_item {
+    pool_job* job = nullptr;
+    fork_child* child = nullptr;
+    explicit operator bool() const noexcept { return job || child; }
+  };
+
+  bool has_spare() noexcept {
+    if (!spare_) {
+      try {
+        spare_ = frame_memory::allocate(sizeof(strand));
+      } catch (const std::bad_alloc&) {  // the child stays where it is
+        return false;
+      }
+    }
+    return true;
+  }
+  work_item find(pool_worker* const* workers, std::size_t count) noexcept;
+  void do_work(work_item item) noexcept;
+
+  pool_core& pool_;
+  strand* next_ = nullptr;
+  void* spare_ = nullptr;
+  std::uint64_t random_;
+  std::uint32_t patience_ = 0;
+  bool queue_first_ = false;  // the queue and the deque take turns
+  own_counter jobs_, forks_, stolen_, steal_tries_, parks_;
+};
+
+void run_forked(fork_child& child, pool_worker& here) noexcept;
+
+inline void strand::run_on(pool_worker& here) noexcept {
+  worker_ = &here;
+  ++stay_;
+  const running_here now(*this);
+  for (;;) {
+    if (has_posts()) {
+      no_task_runs();
+      hear();
+    }
+    if (!std::exchange(has_begun_, true)) {
+      begin_(*this);
+    } else if (has_ended_) {
+      ended_(*this);
+      return;
+    } else if (!ready_.empty()) {
+      run_frame(state, ready_.pop());
+    } else {
+      posted* nothing = nullptr;
+      if (inbox_.compare_exchange_strong(nothing, idle(), std::memory_order_release, std::memory_order_relaxed)) return;
+      continue;
+    }
+    // It yielded: others go first.
+    if (!ready_.empty() && !has_ended_ && (pool_.has_jobs() || here.deque.size() != 0)) {
+      pool_.submit(*this);
+      return;
+    }
+  }
+}
+
+inline pool_worker::work_item pool_worker::find(pool_worker* const* workers, std::size_t count) noexcept {
+  work_item found;
+  if (next_) {
+    found.job = std::exchange(next_, nullptr);
+    return found;
+  }
+  queue_first_ = !queue_first_;
+  if (queue_first_ && (found.job = pool_.take())) return found;
+  if (has_spare()) {
+    if ((found.child = deque.pop())) return found;
+    if ((found.job = pool_.take())) return found;
+    random_ ^= random_ << 13;
+    random_ ^= random_ >> 7;
+    random_ ^= random_ << 17;
+    const std::size_t first = random_ % count;
+    for (std::size_t i = 0; i != count; ++i) {
+      pool_worker& victim = *workers[first + i < count ? first + i : first + i - count];
+      if (&victim == this) continue;
+      ++steal_tries_;
+      if ((found.child = victim.deque.steal())) {
+        ++stolen_;
+        return found;
+      }
+    }
+  } else {
+    found.job = pool_.take();
+  }
+  return found;
+}
+
+inline void pool_worker::do_work(work_item item) noexcept {
+  if (item.job) {
+    ++jobs_;
+    item.job->run(*item.job, *this);
+  } else {
+    ++forks_;
+    run_forked(*item.child, *this);
+  }
+}
+
+inline void pool_worker::work(pool_worker* const* workers, std::size_t count, const atomic<bool>& stop) noexcept {
+  constexpr int tries = 64;  // before it sleeps
+  for (;;) {
+    work_item item = find(workers, count);
+    if (!item) {
+      pool_.parking.begin_search();
+      for (int i = 0; !item; ++i) {
+        if (stop.load(std::memory_order_seq_cst)) {
+          pool_.parking.end_search();
+          if (spare_) frame_memory::deallocate(spare_, sizeof(strand));
+          return;
+        }
+        if (i == tries) {
+          i = 0;
+          ++parks_;
+          pool_.parking.sleep([&] {
+            bool any = stop.load(std::memory_order_seq_cst) || pool_.has_jobs();
+            for (std::size_t w = 0; w != count && !any; ++w) any = workers[w]->deque.size() != 0;
+            return any;
+          });
+        } else if (i % 8 == 7) {
+          sys::yield_core();
+        }
+        item = find(workers, count);
+      }
+      pool_.parking.end_search();
+    }
+    do_work(item);
+  }
+}
+
+}  // namespace detail
+}  // namespace rota

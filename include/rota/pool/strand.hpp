@@ -1,0 +1,187 @@
+// A strand runs one task of a pool: an executor that one worker at a time drives, so that everything below it (scope tree,
+// task state, forks) is single-threaded as on a loop. docs/design/0012-the-pool.md.
+//
+// inbox_ holds   null     running, or queued to run; nothing was posted
+//                idle     the task waits; the strand belongs to no worker
+//                a node   the newest post; `next` leads to older ones
+//
+//   post    CAS -> node. Acquire-release: who finds `idle` queues the strand, and hands on what its last worker wrote.
+//   idle    CAS null -> idle, release, when the stack has unwound and nothing is left to do; the last thing that a worker
+//           does to a strand. It fails when a post came first.
+//   hear    exchange with null, acquire.
+#pragma once
+
+#include <coroutine>
+#include <cstdint>
+#include <new>
+#include <source_location>
+#include <string_view>
+#include <utility>
+
+#include <rota/base/atomic.hpp>
+#include <rota/coro/cancellation.hpp>
+#include <rota/coro/executor.hpp>
+#include <rota/coro/task_state.hpp>
+#include <rota/pool/pool_core.hpp>
+
+namespace rota::detail {
+
+class fork;
+
+/// Something that can be resumed like a coroutine and is none: calls a function. Compilers agree on a frame's first two
+/// words; the promise behind them lets a debugger walk on (rule R9).
+struct alignas(16) hook_frame {  // an outcome_base keeps 4 bits of its address
+  void (*resume)(hook_frame* self);
+  void (*destroy)(hook_frame* self);
+  promise_base promise;
+
+  hook_frame(void (*f)(hook_frame*), task_state& task, outcome_base& to, std::source_location at) noexcept
+      : resume(f), destroy(nullptr), promise(at) {
+    promise.state = &task;
+    promise.outcome = &to;
+  }
+};
+
+class strand final : public executor, public pool_job {
+ public:
+  /// `begin` runs when a worker takes the strand first, and starts the task, whose outcome says awaited_by(end_frame(),
+  /// suspended); or it calls end(). `ended` runs as the last thing, on an unwound stack: it may destroy the strand.
+  using step = void (*)(strand& self) noexcept;
+  strand(pool_core& pool, step begin, step ended, std::source_location made_at) noexcept
+      : executor(executor_kind::strand),
+        pool_(pool),
+        begin_(begin),
+        ended_(ended),
+        end_(&on_end, state, top_, made_at) {
+    ready_.borrow(&ready_slot_);
+    state.exec = this;
+    state.root_frame = &end_;
+    run = [](pool_job& self, pool_worker& here) noexcept { static_cast<strand&>(self).run_on(here); };
+  }
+  ~strand() {
+    free_extras(state);
+    delete lent_;
+  }
+
+  pool_core& pool() const noexcept { return pool_; }
+  /// The worker that runs it; to be asked on that worker's thread only.
+  pool_worker& worker() const noexcept { return *worker_; }
+  void* end_frame() noexcept { return &end_; }
+  void end() noexcept { has_ended_ = true; }
+  std::source_location made_at() const noexcept { return end_.promise.waits_at; }
+  /// Counts how often a worker took it: between two suspensions with the same number nothing else ran on the worker.
+  std::uint32_t stay() const noexcept { return stay_; }
+
+  /// Runs a frame of the task now. For `begin`.
+  void enter(void* frame) {
+    state.set(task_state::started);
+    run_frame(state, frame);
+  }
+  void run_on(pool_worker& here) noexcept;
+
+  void post(posted& work) noexcept override {
+    if (leave_in_inbox(work)) pool_.submit(*this);
+  }
+  /// True: it was idle, and the caller must see to it that it runs.
+  [[nodiscard]] bool leave_in_inbox(posted& work) noexcept {
+    posted* head = inbox_.load(std::memory_order_relaxed);
+    do {
+      work.next = head == idle() ? nullptr : head;
+    } while (!inbox_.compare_exchange_weak(head, &work, std::memory_order_acq_rel, std::memory_order_relaxed));
+    return head == idle();
+  }
+  bool has_posts() const noexcept { return inbox_.load(std::memory_order_relaxed) != nullptr; }
+  void hear_others() noexcept override {
+    if (has_posts()) [[unlikely]]
+      hear();
+  }
+  ROTA_NOINLINE void hear() noexcept {
+    posted* newest = inbox_.exchange(nullptr, std::memory_order_acquire);
+    posted* oldest = nullptr;
+    while (newest) oldest = std::exchange(newest, std::exchange(newest->next, oldest));
+    while (oldest) {
+      posted& work = *std::exchange(oldest, oldest->next);  // running it may destroy it
+      work.run(work);
+    }
+  }
+
+  void cancel_wait(task_state& task) noexcept override {
+    auto& wait = *static_cast<custom_wait*>(task.waiting_for());
+    if (wait.cancel) wait.cancel(wait);
+  }
+  void cancel_has_spread(task_state&) noexcept override;
+  void cancel_scope_of(task_state& task, scope_node& scope, std::string_view reason,
+                       std::source_location where) noexcept override;
+  void task_finished(task_state&) noexcept override { trap("a pool's task has ended without an owner"); }
+  void destroy_ended(task_state&) noexcept override {}
+  void lend_locals(local_value& outer) noexcept;
+  void* waiting_frame(task_state& task) noexcept override {
+    return task.wait != 0 ? static_cast<custom_wait*>(task.waiting_for())->frame : nullptr;
+  }
+
+  held_state state;         // of the task; a root of its own scope tree
+  fork* forks = nullptr;    // open ones, the innermost first
+  void* context = nullptr;  // of who made it
+
+ private:
+  static posted* idle() noexcept { return reinterpret_cast<posted*>(std::uintptr_t{1}); }
+  static void on_end(hook_frame* frame) { static_cast<strand&>(*frame->promise.state->exec).has_ended_ = true; }
+
+  pool_core& pool_;
+  const step begin_;
+  const step ended_;
+  pool_worker* worker_ = nullptr;
+  void* ready_slot_ = nullptr;
+  std::uint32_t stay_ = 0;
+  bool has_begun_ = false;
+  bool has_ended_ = false;
+  atomic<posted*> inbox_{nullptr};
+  outcome_base top_;  // says that nobody is above
+  hook_frame end_;
+  local_value* lent_ = nullptr;
+};
+
+// A stolen child knows scopes of its parents, which belong to their strands. They cannot end before the child, and a parent
+// hears its messages before it goes on, so the scope lives when this one arrives.
+inline void strand::cancel_scope_of(task_state& task, scope_node& scope, std::string_view reason,
+                                    std::source_location where) noexcept {
+  const task_state* const caller = running_task();
+  if (caller && caller->exec == this) return executor::cancel_scope_of(task, scope, reason, where);
+  struct message : posted {
+    scope_node* scope = nullptr;
+    cancel_record* record = nullptr;  // carries the text
+  };
+  auto* made = new (std::nothrow) message;
+  if (!made) {
+    report("out of memory: a scope is not cancelled by another thread, %s:%u", where.file_name(),
+           static_cast<unsigned>(where.line()));
+    return;
+  }
+  made->scope = &scope;
+  made->record = cancel_record::make(cancel_kind::requested, reason, where);
+  made->run = [](posted& self) noexcept {
+    auto* const me = static_cast<message*>(&self);
+    const cancel_record* const record = me->record;
+    scope_tree::cancel(*me->scope, cancel_kind::requested, record ? record->text() : std::string_view(),
+                       record ? record->where : std::source_location());
+    cancel_record::release(me->record);
+    delete me;
+  };
+  post(*made);
+}
+
+// Out of line, for few tasks have task_locals. The chain is the parent's, which outlives this task; only a link of our own is
+// counted, so that two threads never count the same one.
+ROTA_COLD inline void strand::lend_locals(local_value& outer) noexcept {
+  task_extras* const extras = extras_of(state);
+  lent_ = extras ? new (std::nothrow) local_value(nullptr, nullptr) : nullptr;
+  if (!lent_) {
+    report("out of memory: a task of a pool does not see its task_locals");
+    return;
+  }
+  lent_->references = 2;  // never 0: what lies behind is not ours to release
+  lent_->outer = &outer;
+  extras->locals = lent_;
+}
+
+}  // namespace rota::detail

@@ -1,0 +1,210 @@
+// thread_pool: threads that run tasks and functions, in parallel. docs/reference/pool.md, docs/design/0012-the-pool.md.
+#pragma once
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+
+#include <cstddef>
+#include <cstdio>
+#include <new>
+#include <source_location>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <rota/base/clock.hpp>
+#include <rota/base/owned.hpp>
+#include <rota/base/usage_error.hpp>
+#include <rota/pool/cpu_count.hpp>
+#include <rota/pool/pool_root.hpp>
+#include <rota/pool/pool_worker.hpp>
+
+namespace rota {
+
+template <class T>
+class pool_handle;
+
+namespace detail {
+template <class F, class... Args>
+class pool_call;
+struct pool_access;
+}  // namespace detail
+
+struct thread_pool_options {
+  thread_pool_options() noexcept {}
+
+  /// 0: as many as the process may use CPUs, by its affinity mask and the quota of its control groups.
+  unsigned threads = 0;
+  /// Worker i stays on the i-th CPU of the affinity mask.
+  bool pin = false;
+  /// How long the destructor waits for cancelled tasks before it names those that do not stop; it waits on all the same.
+  duration shutdown_deadline = std::chrono::seconds(10);
+};
+
+/// A moment's view; see thread_pool::statistics().
+struct thread_pool_statistics {
+  std::size_t queued = 0;     ///< functions and tasks that wait in the common queue
+  std::size_t sleeping = 0;   ///< workers
+  std::size_t searching = 0;  ///< workers that look for work
+  std::vector<pool_worker_statistics> workers;
+};
+
+/// Runs tasks and plain functions on threads of its own. What runs there is an ordinary rota::task: it awaits, is
+/// cancelled and fails as on a loop. when_all() forks: children run in parallel where other workers have time. A task may
+/// move to another thread whenever it suspends. There are no timers and no I/O on a pool: what needs an event loop throws
+/// usage_error (no_event_loop). Blocking waits (sync_wait, run) are refused on its threads.
+///
+/// All members may be called on any thread.
+class thread_pool {
+ public:
+  /// Throws std::system_error when the threads cannot be made.
+  explicit thread_pool(unsigned threads)
+      : thread_pool([threads] {
+          thread_pool_options o;
+          o.threads = threads;
+          return o;
+        }()) {}
+  explicit thread_pool(const thread_pool_options& options = thread_pool_options()) : options_(options) { start(); }
+  thread_pool(const thread_pool&) = delete;
+  thread_pool& operator=(const thread_pool&) = delete;
+  /// Cancels all tasks, drops functions that have not begun (who awaits them gets errc::task_cancelled), waits for the rest
+  /// and joins the threads. Not to be called on one of its own threads. Nothing new may be given to it meanwhile by threads
+  /// that it does not know of; its own tasks may, and see it cancelled.
+  ~thread_pool() { stop(); }
+
+  std::size_t threads() const noexcept { return workers_.size(); }
+
+  /// `co_await pool.run(f, args...)`: calls f on the pool and gives what comes out of it, value or exception, on the
+  /// caller's own executor. f returns a task, which then runs on the pool, or is a plain function. f and args are stored,
+  /// decayed, until it has ended.
+  ///
+  /// When the caller is cancelled, a plain function that has not begun is dropped; one that runs is waited for, and its
+  /// result is given. A task is cancelled at its next suspension, fork or this_task::checkpoint().
+  /// A plain thread writes sync_wait(pool.run(f, args...)).
+  template <class F, class... Args>
+  detail::pool_call<std::decay_t<F>, std::decay_t<Args>...> run(F&& f, Args&&... args);
+
+  /// Starts f(args...), which returns a task, or is a plain function, without waiting. The handle may be awaited on any
+  /// executor; dropping it leaves the task running, and an error that nobody retrieved is reported. Throws std::bad_alloc.
+  template <class F, class... Args>
+  [[nodiscard("a dropped handle leaves the task running; cast to void to say that this is meant")]] auto spawn(
+      F&& f, Args&&... args);
+
+  thread_pool_statistics statistics() const {
+    thread_pool_statistics s;
+    s.queued = core_.queued();
+    s.sleeping = core_.parking.sleeping();
+    s.searching = core_.parking.searching();
+    for (const detail::pool_worker* worker : workers_) s.workers.push_back(worker->statistics());
+    return s;
+  }
+
+ private:
+  friend detail::pool_access;
+
+  void start() {
+    const unsigned count = options_.threads != 0 ? options_.threads : usable_cpus();
+    if (count > 0xffff)
+      throw usage_error(usage_error::kind::invalid_argument, "a thread_pool has 65535 threads at most");
+    try {
+      for (unsigned i = 0; i != count; ++i) {
+        workers_.push_back(nullptr);
+        workers_.back() = new detail::pool_worker(core_, i);
+      }
+      arguments_.resize(count);
+      threads_.reserve(count);
+      for (unsigned i = 0; i != count; ++i) start_thread(i);
+    } catch (...) {
+      join();
+      throw;
+    }
+  }
+  void start_thread(unsigned i) {
+    arguments_[i] = {this, i};
+    // Signals are for the threads of the program.
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_t thread;
+    const int error = pthread_create(&thread, nullptr, &thread_main, &arguments_[i]);
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    if (error != 0) throw std::system_error(error, std::generic_category(), "thread_pool: pthread_create");
+    threads_.push_back(thread);
+    char name[16];
+    std::snprintf(name, sizeof name, "rota-pool-%u", i % 100000);
+    pthread_setname_np(thread, name);
+    if (options_.pin) pin(thread, i);
+  }
+  static void pin(pthread_t thread, unsigned i) noexcept {
+    cpu_set_t allowed;
+    if (::sched_getaffinity(0, sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) == 0) return;
+    unsigned skip = i % static_cast<unsigned>(CPU_COUNT(&allowed));
+    for (std::size_t cpu = 0; cpu != CPU_SETSIZE; ++cpu) {
+      if (!CPU_ISSET(cpu, &allowed) || skip-- != 0) continue;
+      cpu_set_t one;
+      CPU_ZERO(&one);
+      CPU_SET(cpu, &one);
+      pthread_setaffinity_np(thread, sizeof one, &one);
+      return;
+    }
+  }
+  static void* thread_main(void* argument) noexcept {
+    const auto& mine = *static_cast<thread_argument*>(argument);
+    thread_pool& pool = *mine.pool;
+    detail::blocking_guard::forbidden() = true;
+    pool.workers_[mine.index]->work(pool.workers_.data(), pool.workers_.size(), pool.stop_);
+    return nullptr;
+  }
+  void stop() noexcept {
+    for (const pthread_t thread : threads_)
+      if (pthread_equal(thread, pthread_self())) [[unlikely]]
+        detail::trap("a thread_pool was destroyed on one of its own threads, which would wait for itself");
+    roots_.close();
+    std::vector<detail::pool_job*> kept;
+    drop_queued();
+    roots_.wait_until_empty(detail::saturate(options_.shutdown_deadline));
+    join();
+    detail::wait_briefly([this] { return !core_.has_posters(); });
+  }
+  void drop_queued() noexcept {
+    detail::pool_job* must_run = nullptr;
+    while (detail::pool_job* job = core_.take()) {
+      if (job->drop) {
+        job->drop(*job);
+      } else {
+        job->next = must_run;
+        must_run = job;
+      }
+    }
+    while (must_run) core_.submit(*std::exchange(must_run, must_run->next));
+  }
+  void join() noexcept {
+    stop_.store(true, std::memory_order_seq_cst);
+    core_.parking.wake_all();
+    for (const pthread_t thread : threads_) pthread_join(thread, nullptr);
+    for (detail::pool_worker* worker : workers_) delete worker;
+  }
+
+  struct thread_argument {
+    thread_pool* pool = nullptr;
+    unsigned index = 0;
+  };
+
+  thread_pool_options options_;
+  detail::pool_core core_;
+  detail::root_list roots_;
+  std::vector<detail::pool_worker*> workers_;
+  std::vector<thread_argument> arguments_;
+  std::vector<pthread_t> threads_;
+  detail::atomic<bool> stop_{false};
+};
+
+namespace detail {
+struct pool_access {
+  static pool_core& core(thread_pool& pool) noexcept { return pool.core_; }
+  static root_list& roots(thread_pool& pool) noexcept { return pool.roots_; }
+};
+}  // namespace detail
+}  // namespace rota

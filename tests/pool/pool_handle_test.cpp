@@ -1,0 +1,151 @@
+// pool.spawn and its handle.
+#include <atomic>
+#include <memory>
+#include <stdexcept>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "support/rota_test.hpp"
+
+namespace {
+
+using rota::pool_handle;
+using rota::task;
+using rota::thread_pool;
+using rota_test::captured_reports;
+using rota_test::run;
+
+task<int> number(int n) {
+  co_await rota::yield();
+  co_return n;
+}
+task<> fails() {
+  co_await rota::yield();
+  throw std::runtime_error("it broke");
+}
+task<> never_ends() {
+  for (;;) co_await rota::yield();
+}
+
+TEST_CASE("a handle may be awaited on a loop, on a pool and by a plain thread") {
+  thread_pool pool(2);
+  pool_handle<int> first = pool.spawn(number, 1);
+  run([&]() -> task<> {
+    const int n = co_await first;
+    REQUIRE(n == 1);
+  });
+  pool_handle<int> second = pool.spawn(number, 2);
+  const auto awaits = [](pool_handle<int> handle) -> task<int> {
+    const int n = co_await handle;
+    co_return n;
+  };
+  REQUIRE(rota::sync_wait(pool.run(awaits, std::move(second))) == 2);
+  pool_handle<int> third = pool.spawn([] { return 3; });
+  REQUIRE(rota::sync_wait(third) == 3);
+}
+
+TEST_CASE("a dropped handle leaves the task running") {
+  thread_pool pool(1);
+  std::atomic<bool> done{false};
+  const auto sets = [&]() -> task<> {
+    co_await rota::yield();
+    done.store(true);
+  };
+  (void)pool.spawn(sets);
+  while (!done.load()) std::this_thread::yield();
+  REQUIRE(done.load());
+}
+
+TEST_CASE("an error that nobody retrieves is reported, one that was retrieved is not") {
+  captured_reports reports;
+  {
+    thread_pool pool(1);
+    (void)pool.spawn(fails);
+    pool_handle<> seen = pool.spawn(fails);
+    REQUIRE_THROWS_AS(rota::sync_wait(seen), std::runtime_error);
+  }
+  INFO(reports.all());
+  REQUIRE(reports.size() == 1);
+  REQUIRE(reports.contains("it broke"));
+  REQUIRE(reports.contains("pool_handle_test.cpp"));
+}
+
+TEST_CASE("cancel stops a task, once, and not one that has ended") {
+  thread_pool pool(1);
+  pool_handle<> handle = pool.spawn(never_ends);
+  REQUIRE(handle.cancel("enough"));
+  REQUIRE_FALSE(handle.cancel());
+  REQUIRE(rota_test::error_code_of([&] { rota::sync_wait(handle); }) == rota::errc::task_cancelled);
+  REQUIRE(handle.done());
+  pool_handle<int> ended = pool.spawn(number, 1);
+  REQUIRE(rota::sync_wait(ended) == 1);
+  REQUIRE_FALSE(ended.cancel());
+}
+
+TEST_CASE("a task that is cancelled sees by whom and why") {
+  thread_pool pool(1);
+  std::string why;
+  std::atomic<bool> begun{false};
+  const auto looks = [&]() -> task<> {
+    begun.store(true);
+    try {
+      for (;;) co_await rota::yield();
+    } catch (const rota::cancelled& c) {
+      why = std::string(c.reason());
+      throw;
+    }
+  };
+  pool_handle<> handle = pool.spawn(looks);
+  while (!begun.load()) std::this_thread::yield();
+  handle.cancel("no longer wanted");
+  REQUIRE(rota_test::error_code_of([&] { rota::sync_wait(handle); }) == rota::errc::task_cancelled);
+  REQUIRE(why == "no longer wanted");
+}
+
+TEST_CASE("a waiter that is cancelled stops waiting, and the task goes on") {
+  thread_pool pool(1);
+  std::atomic<bool> go{false};
+  const auto waits = [&]() -> task<int> {
+    while (!go.load()) co_await rota::yield();
+    co_return 4;
+  };
+  pool_handle<int> handle = pool.spawn(waits);
+  run([&]() -> task<> {
+    const auto awaits = [&]() -> task<> { (void)co_await handle; };
+    const bool in_time = co_await rota::move_on_after(std::chrono::milliseconds(1), awaits());
+    REQUIRE_FALSE(in_time);
+    go.store(true);
+    const int n = co_await handle;
+    REQUIRE(n == 4);
+  });
+}
+
+TEST_CASE("an empty handle is refused") {
+  pool_handle<> none;
+  REQUIRE_FALSE(none.valid());
+  REQUIRE(rota_test::usage_error_of([&] { rota::sync_wait(none); }) == rota::usage_error::kind::invalid_task);
+}
+
+TEST_CASE("many tasks, spawned by many tasks, all end") {
+  std::atomic<int> ended{0};
+  const int width = static_cast<int>(rota_test::scaled(200, 50));
+  {
+    thread_pool pool(3);
+    const auto leaf = [&]() -> task<> {
+      co_await rota::yield();
+      ended.fetch_add(1);
+    };
+    const auto spawns = [&]() -> task<> {
+      std::vector<pool_handle<>> handles;
+      for (int i = 0; i != width; ++i) handles.push_back(pool.spawn(leaf));
+      for (pool_handle<>& handle : handles) co_await handle;
+    };
+    std::vector<pool_handle<>> all;
+    for (int i = 0; i != 10; ++i) all.push_back(pool.spawn(spawns));
+    for (pool_handle<>& handle : all) rota::sync_wait(handle);
+  }
+  REQUIRE(ended.load() == 10 * width);
+}
+
+}  // namespace
