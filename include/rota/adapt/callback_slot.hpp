@@ -20,13 +20,16 @@
 //   remove      anybody  count - 1; the last one claims (acq_rel: it goes on for all, after what they did before)
 //   withdraw    owner    expected -> free, compare-exchange: a cancel. It fails when somebody has claimed.
 //   end         owner    claimed -> free, once the value has come. Plain store: a claimed word others change only to add
-//                        `reported`; when that is lost, a third call is reported too.
+//                        `reported`; when that is lost, a third call is reported too. Release: a second call that comes now
+//                        (acquire) reports the line.
 //
 // The slot does not order the value: who has claimed writes it and then has the owner resumed, which orders the two.
 // On the owner's thread they happen in turn; from elsewhere through executor::post().
 //
 //   pin, unpin  of a stream, which many may push to at once: count + 1 (acquire, as claim), count - 1 (release)
 //   end_pinned  owner    claimed: no more pins; then waits (acquire) until count is its own 1
+//
+// Model checked by tests/model/callback_slot.cpp.
 #pragma once
 
 #include <cstdint>
@@ -82,7 +85,7 @@ struct alignas(64) callback_slot {
   }
   void end() noexcept {
     const std::uint64_t w = word.load(std::memory_order_relaxed);
-    word.store(((w & generation_mask) + next_generation) | (w & reported), std::memory_order_relaxed);
+    word.store(((w & generation_mask) + next_generation) | (w & reported), std::memory_order_release);
   }
   /// Returns when nobody has pinned the slot any more, and nobody will.
   void end_pinned() noexcept {
@@ -161,7 +164,7 @@ struct alignas(64) callback_slot {
     };
     do {
       if (!is_known()) return;
-    } while (!word.compare_exchange_weak(w, w | reported, std::memory_order_relaxed, std::memory_order_relaxed));
+    } while (!word.compare_exchange_weak(w, w | reported, std::memory_order_acquire, std::memory_order_relaxed));
     const std::source_location at = source_line(where.load(std::memory_order_relaxed));
     report("a callback was called more than once for the from_callback awaited at %s:%u; the first call counts",
            at.file_name(), static_cast<unsigned>(at.line()));

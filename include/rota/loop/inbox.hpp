@@ -14,6 +14,8 @@
 // it. That poster alone still touches the loop, and the loop can tell that there is one: it fell asleep and took posts
 // afterwards. So it counts the wake-ups that it is owed, posters count those that they have made, and its destructor
 // waits until the numbers are equal.
+//
+// Model checked by tests/model/inbox.cpp and inbox_wakeup.pml.
 #pragma once
 
 #include <cstdint>
