@@ -336,6 +336,19 @@ TEST_CASE("run_main puts the signals back as they were") {
   REQUIRE(child.signal() == SIGINT);
 }
 
+TEST_CASE("run_main leaves a signal handler alone that its program has set meanwhile") {
+  const child_outcome child = run_in_child([] {
+    const auto body = []() -> task<> {
+      ::signal(SIGINT, [](int) { ::_exit(7); });
+      co_return;
+    };
+    (void)rota::run_main(body());
+    ::raise(SIGINT);
+    return 0;
+  });
+  REQUIRE(child.exit_code() == 7);
+}
+
 TEST_CASE("children of the main task are taken down after a SIGINT, too") {
   child_process child([] {
     const auto worker = []() -> task<> {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "support/manual_clock.hpp"
-#include "support/rota_test.hpp"
+#include "support/outcomes.hpp"
 
 namespace {
 
@@ -14,12 +14,9 @@ using namespace std::chrono_literals;
 using rota::cancel_scope;
 using rota::task;
 using rota_test::manual_loop;
+using rota_test::number_after;
 using rota_test::run;
 
-task<int> number_after(rota::duration d, int n) {
-  co_await rota::sleep_for(d);
-  co_return n;
-}
 task<> forever() {
   for (;;) co_await rota::sleep_for(1h);
 }

@@ -27,22 +27,16 @@ using rota::wait_until;
 using rota_test::caught;
 using rota_test::code_of;
 using rota_test::exception_of;
+using rota_test::fail_at;
 using rota_test::is_cancelled;
 using rota_test::manual_loop;
+using rota_test::number_after;
 using rota_test::run;
 using rota_test::strings;
 using rota_test::text_of;
 using rota_test::tracked;
 using rota_test::until_cancelled;
 
-task<int> number_after(rota::duration d, int n) {
-  co_await rota::sleep_for(d);
-  co_return n;
-}
-task<int> fail_at(rota::duration d, std::string text) {
-  co_await rota::sleep_for(d);
-  throw std::runtime_error(text);
-}
 task<> sleeps(rota::duration d) { co_await rota::sleep_for(d); }
 task<int> cancelled_number(int& cancels) {
   co_await until_cancelled(cancels);

@@ -20,25 +20,15 @@ using rota::task_group;
 using rota_test::caught;
 using rota_test::code_of;
 using rota_test::exception_of;
+using rota_test::fail_in_cleanup;
 using rota_test::is_cancelled;
 using rota_test::manual_loop;
+using rota_test::number_after;
 using rota_test::run;
 using rota_test::strings;
 using rota_test::texts;
 using rota_test::tracked;
 using rota_test::until_cancelled;
-
-task<> fail_in_cleanup(std::string text) {
-  try {
-    co_await rota::sleep_for(1h);
-  } catch (const rota::cancelled&) {
-  }
-  throw std::runtime_error(text);
-}
-task<int> number_after(rota::duration d, int n) {
-  co_await rota::sleep_for(d);
-  co_return n;
-}
 
 }  // namespace
 
@@ -315,7 +305,7 @@ TEST_CASE("a cancelled child that fails instead is an error like any other") {
   run([]() -> task<> {
     int cancels = 0;
     const auto body = [&](task_group& group) -> task<> {
-      rota::join_handle<> child = group.spawn(fail_in_cleanup, std::string("in cleanup"));
+      rota::join_handle<int> child = group.spawn(fail_in_cleanup, std::string("in cleanup"));
       co_await rota::sleep_for(0ms);
       child.cancel();
       co_await until_cancelled(cancels);

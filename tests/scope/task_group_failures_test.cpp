@@ -19,6 +19,8 @@ using rota::task;
 using rota::task_group;
 using rota_test::caught;
 using rota_test::exception_of;
+using rota_test::fail_at;
+using rota_test::fail_in_cleanup;
 using rota_test::manual_loop;
 using rota_test::run;
 using rota_test::strings;
@@ -27,10 +29,6 @@ using rota_test::until_cancelled;
 
 task<> fail_after(int yields, std::string text) {
   for (int i = 0; i != yields; ++i) co_await rota::yield();
-  throw std::runtime_error(text);
-}
-task<> fail_at(rota::duration d, std::string text) {
-  co_await rota::sleep_for(d);
   throw std::runtime_error(text);
 }
 // Waits for something that no cancel ends.
@@ -44,13 +42,6 @@ task<> open_both(rota_test::gate& first, rota_test::gate& second) {
   second.open();
 }
 // Ends with another error when it is cancelled.
-task<> fail_in_cleanup(std::string text) {
-  try {
-    co_await rota::sleep_for(1h);
-  } catch (const rota::cancelled&) {
-  }
-  throw std::runtime_error(text);
-}
 
 }  // namespace
 

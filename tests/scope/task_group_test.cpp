@@ -17,12 +17,9 @@ using namespace std::chrono_literals;
 using rota::task;
 using rota::task_group;
 using rota_test::manual_loop;
+using rota_test::number_after;
 using rota_test::run;
 
-task<int> number_after(rota::duration d, int n) {
-  co_await rota::sleep_for(d);
-  co_return n;
-}
 task<> note(std::vector<int>& seen, int n) {
   seen.push_back(n);
   co_return;

@@ -6,19 +6,16 @@
 #include <string>
 
 #include "support/manual_clock.hpp"
-#include "support/rota_test.hpp"
+#include "support/outcomes.hpp"
 
 namespace {
 
 using namespace std::chrono_literals;
 using rota::task;
 using rota_test::manual_loop;
+using rota_test::number_after;
 
 task<int> number(int n) { co_return n; }
-task<int> number_after(rota::duration d, int n) {
-  co_await rota::sleep_for(d);
-  co_return n;
-}
 task<> forever() {
   for (;;) co_await rota::sleep_for(1h);
 }

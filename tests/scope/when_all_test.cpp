@@ -23,8 +23,10 @@ using rota::task;
 using rota_test::caught;
 using rota_test::code_of;
 using rota_test::exception_of;
+using rota_test::fail_in_cleanup;
 using rota_test::is_cancelled;
 using rota_test::manual_loop;
+using rota_test::number_after;
 using rota_test::run;
 using rota_test::strings;
 using rota_test::text_of;
@@ -32,17 +34,9 @@ using rota_test::texts;
 using rota_test::tracked;
 using rota_test::until_cancelled;
 
-task<int> number_after(rota::duration d, int n) {
-  co_await rota::sleep_for(d);
-  co_return n;
-}
 task<int> number(int n) { co_return n; }
 task<int> fail_after(int yields, std::string text) {
   for (int i = 0; i != yields; ++i) co_await rota::yield();
-  throw std::runtime_error(text);
-}
-task<int> fail_in_cleanup(std::string text) {
-  (void)co_await exception_of(rota::sleep_for(1h));
   throw std::runtime_error(text);
 }
 task<> nothing() { co_await rota::yield(); }

@@ -22,8 +22,11 @@ using rota::task;
 using rota_test::caught;
 using rota_test::code_of;
 using rota_test::exception_of;
+using rota_test::fail_at;
+using rota_test::fail_in_cleanup;
 using rota_test::is_cancelled;
 using rota_test::manual_loop;
+using rota_test::number_after;
 using rota_test::run;
 using rota_test::strings;
 using rota_test::text_of;
@@ -31,25 +34,13 @@ using rota_test::texts;
 using rota_test::tracked;
 using rota_test::until_cancelled;
 
-task<int> number_after(rota::duration d, int n) {
-  co_await rota::sleep_for(d);
-  co_return n;
-}
 task<std::string> text_after(rota::duration d, std::string text) {
   co_await rota::sleep_for(d);
   co_return text;
 }
-task<int> fail_at(rota::duration d, std::string text) {
-  co_await rota::sleep_for(d);
-  throw std::runtime_error(text);
-}
 task<int> stubborn(int n) {
   (void)co_await exception_of(rota::sleep_for(1h));
   co_return n;
-}
-task<int> fail_in_cleanup(std::string text) {
-  (void)co_await exception_of(rota::sleep_for(1h));
-  throw std::runtime_error(text);
 }
 
 }  // namespace
@@ -184,8 +175,8 @@ TEST_CASE("when_any goes on past errors, and drops them when there is a winner")
 TEST_CASE("when all fail, when_any throws all their errors in the order in which they came") {
   manual_loop m;
   m.run([](manual_loop& loop) -> task<> {
-    const std::exception_ptr error =
-        co_await exception_of(rota::when_any(fail_at(20ms, "late"), fail_at(5ms, "early")));
+    const auto body = []() -> task<> { (void)co_await rota::when_any(fail_at(20ms, "late"), fail_at(5ms, "early")); };
+    const std::exception_ptr error = co_await exception_of(body());
     REQUIRE(texts(error) == strings{"early", "late"});
     REQUIRE(loop.elapsed() == 20ms);
     const std::string text = caught<exception_group>(error).what();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <exception>
+#include <stdexcept>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -78,6 +79,21 @@ struct tracked {
   int* alive;
 };
 
+// Tasks to be waited for: each with an end of its own.
+
+inline rota::task<int> number_after(rota::duration d, int n) {
+  co_await rota::sleep_for(d);
+  co_return n;
+}
+inline rota::task<int> fail_at(rota::duration d, std::string text) {
+  co_await rota::sleep_for(d);
+  throw std::runtime_error(text);
+}
+/// Goes on until it is cancelled, and fails by that.
+inline rota::task<int> fail_in_cleanup(std::string text) {
+  (void)co_await exception_of(rota::sleep_for(std::chrono::hours(1)));
+  throw std::runtime_error(text);
+}
 /// Suspends until it is cancelled; counts that, and lets it pass.
 inline rota::task<> until_cancelled(int& cancels) {
   try {

@@ -51,7 +51,12 @@ class interrupt_watch {
     }
   }
   ~interrupt_watch() {
-    for (std::size_t i = 0; i != std::size(signals); ++i) ::sigaction(signals[i], &previous_[i], nullptr);
+    for (std::size_t i = 0; i != std::size(signals); ++i) {
+      struct sigaction now{};
+      ::sigaction(signals[i], nullptr, &now);  // the program may have put a handler of its own there
+      if ((now.sa_flags & SA_SIGINFO) == 0 && now.sa_handler == &on_signal)
+        ::sigaction(signals[i], &previous_[i], nullptr);
+    }
     current_.store(nullptr);
     wait_briefly([] { return handlers_.load() == 0; });  // another thread may have got the signal
     request_.main = nullptr;                             // a post of it may still be on its way
