@@ -57,7 +57,7 @@ class arrivals {
 
   class place {
    public:
-    explicit place(arrivals& all) : all_(all) { all_.places_.push_back(this); }
+    explicit place(arrivals& all, std::size_t wants = 1) : all_(all), wants_(wants) { all_.places_.push_back(this); }
     place(const place&) = delete;
     place& operator=(const place&) = delete;
     ~place() { std::erase(all_.places_, this); }
@@ -72,8 +72,14 @@ class arrivals {
     }
 
    private:
+    friend arrivals;
     arrivals& all_;
+    std::size_t wants_;
   };
+
+  bool empty() const noexcept { return places_.empty(); }
+  /// What the first one wants; exact when every task that can run has run.
+  std::size_t first_wants() const noexcept { return places_.front()->wants_; }
 
  private:
   race& race_;

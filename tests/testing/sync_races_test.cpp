@@ -40,8 +40,10 @@ struct shared_mutex_model {
   explicit shared_mutex_model(race& its) : r(its) {}
 
   task<> visit() {
-    arrivals::place place(order);
-    if (r.one_in(2)) {
+    if (!kept && r.one_in(10)) kept = m.try_lock_shared();
+    const bool writes = r.one_in(2);
+    arrivals::place place(order, writes ? 2 : 1);
+    if (!writes) {
       const auto guard = co_await m.lock_shared();
       place.enter(m.waiting());
       co_await read();
@@ -61,18 +63,23 @@ struct shared_mutex_model {
     co_await r.pause();
   }
   task<> write() {
-    r.expect(writing == 0 && reading == 0, "who writes is alone");
+    r.expect(writing == 0 && reading == 0 && !kept, "who writes is alone");
     const counted_in here(writing);
     co_await r.pause();
   }
-  void finish() { r.expect(false, "everybody gets the lock"); }
+  void finish() {
+    r.expect(kept && !order.empty() && order.first_wants() == 2, "readers wait only behind a writer that has to wait");
+    kept = {};
+  }
   void look() {
+    kept = {};
     r.expect(!m.is_locked() && m.readers() == 0 && m.waiting() == 0, "in the end the shared_mutex is free");
   }
 
   race& r;
   arrivals order{r};
   rota::shared_mutex m;
+  rota::shared_mutex::shared_guard kept;
   int writing = 0;
   int reading = 0;
 };
@@ -82,8 +89,9 @@ struct semaphore_model {
 
   task<> visit() {
     const std::size_t n = 1 + r.below(limit);
+    if (!kept && r.one_in(10)) kept = s.try_acquire();
     if (closes && r.one_in(10)) s.close();
-    arrivals::place place(order);
+    arrivals::place place(order, n);
     rota::semaphore::permits permits;
     if (r.one_in(5)) permits = s.try_acquire(n);
     if (!permits) {
@@ -96,7 +104,7 @@ struct semaphore_model {
     }
     place.enter(s.waiting());
     out += n;
-    r.expect(out <= limit, "no more permits are out than there are");
+    r.expect(out + kept.count() <= limit, "no more permits are out than there are");
     try {
       co_await r.pause();
     } catch (...) {
@@ -109,8 +117,12 @@ struct semaphore_model {
       s.release(n);
     }
   }
-  void finish() { r.expect(false, "everybody gets permits"); }
+  void finish() {
+    r.expect(kept && !order.empty() && order.first_wants() > s.available(), "nobody waits for what is there");
+    kept = {};
+  }
   void look() {
+    kept = {};
     r.expect(s.available() == limit && s.held() == 0 && s.waiting() == 0, "in the end all permits are there");
   }
 
@@ -119,6 +131,7 @@ struct semaphore_model {
   std::size_t limit;
   rota::semaphore s;
   bool closes;
+  rota::semaphore::permits kept;
   std::size_t out = 0;
 };
 
