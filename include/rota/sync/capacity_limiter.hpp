@@ -183,8 +183,9 @@ inline void borrower::leave() noexcept {
   (next_ ? next_->previous_ : of_->newest_) = previous_;
   (previous_ ? previous_->next_ : of_->oldest_) = next_;
   next_ = previous_ = nullptr;
-  --of_->borrowed_;
-  std::exchange(of_, nullptr)->serve();
+  capacity_limiter& limiter = *std::exchange(of_, nullptr);
+  --limiter.borrowed_;
+  if (!limiter.empty()) limiter.serve();
 }
 
 }  // namespace detail
@@ -195,7 +196,7 @@ inline capacity_limiter::token capacity_limiter::try_acquire(detail::line_mark w
   return has_room() ? token(*this, detail::running_task(), where) : token();
 }
 
-inline void capacity_limiter::serve() noexcept {
+ROTA_NOINLINE inline void capacity_limiter::serve() noexcept {
   while (!empty() && has_room()) {
     auto& next = static_cast<detail::capacity_awaiter&>(*first());
     next.enlist(*this, next.task, detail::line_mark_of(detail::promise_of(next.frame).waits_at));

@@ -156,13 +156,9 @@ class [[nodiscard]] semaphore_awaiter : public list_wait {
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
     task_state& me = suspend_at(handle, where);
-    if (!me.is_cancelled()) [[likely]] {
-      if (semaphore_.try_take(count_)) [[likely]]
-        return me.exec->takes_turns(handle.address());
-      refused_ = semaphore_.is_closed();
-      if (refused_) return me.exec->takes_turns(handle.address());
-    }
-    return wait_in(semaphore_, me, handle.address());
+    if (!me.is_cancelled() && semaphore_.try_take(count_)) [[likely]]
+      return me.exec->takes_turns(handle.address());
+    return wait(me, handle.address());
   }
   semaphore::permits await_resume() {
     check();
@@ -173,6 +169,12 @@ class [[nodiscard]] semaphore_awaiter : public list_wait {
 
  private:
   friend semaphore;
+
+  ROTA_NOINLINE bool wait(task_state& me, void* its_frame) {
+    if (!semaphore_.is_closed() || me.is_cancelled()) return wait_in(semaphore_, me, its_frame);
+    refused_ = true;
+    return me.exec->takes_turns(its_frame);
+  }
 
   semaphore& semaphore_;
   std::size_t count_;
@@ -192,7 +194,8 @@ inline semaphore::permits semaphore::try_acquire(std::size_t n) noexcept {
   return try_take(n) ? permits(*this, n) : permits();
 }
 
-inline void semaphore::serve() noexcept {
+// From the front, whoever may have what there is.
+ROTA_NOINLINE inline void semaphore::serve() noexcept {
   while (!empty()) {
     auto& next = static_cast<detail::semaphore_awaiter&>(*first());
     if (next.count_ > available_) return;

@@ -227,7 +227,7 @@ inline shared_mutex::shared_guard shared_mutex::try_lock_shared() noexcept {
 }
 
 // From the front, whoever may go in now.
-inline void shared_mutex::serve() noexcept {
+ROTA_NOINLINE inline void shared_mutex::serve() noexcept {
   while (!empty() && !is_locked()) {
     auto& next = static_cast<detail::shared_mutex_wait&>(*first());
     if (next.how_ == access::writes && readers_ != 0) return;

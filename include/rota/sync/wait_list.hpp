@@ -132,12 +132,11 @@ class list_wait : public custom_wait, public waiter {
   }
   ~list_wait() {
     if (place_in) [[unlikely]]
-      trap("%s, was destroyed while it waited for a %s; a started task must be joined or cancelled",
-           describe(*task).c_str(), place_in->what());
+      destroyed_waiting();
   }
 
   /// Out of await_suspend: true when the task suspends. `cancellable`: false for a wait that a cancel must not end.
-  bool wait_in(wait_list& in, task_state& waiting, void* its_frame, bool cancellable = true) {
+  ROTA_NOINLINE bool wait_in(wait_list& in, task_state& waiting, void* its_frame, bool cancellable = true) {
     task = &waiting;
     frame = its_frame;
     if (cancellable && waiting.is_cancelled()) [[unlikely]] {
@@ -160,6 +159,10 @@ class list_wait : public custom_wait, public waiter {
   bool withdrawn_ = false;
 
  private:
+  [[noreturn]] ROTA_COLD void destroyed_waiting() const noexcept {
+    trap("%s, was destroyed while it waited for a %s; a started task must be joined or cancelled",
+         describe(*task).c_str(), place_in->what());
+  }
   static void withdraw(custom_wait& self) noexcept {
     auto& wait = static_cast<list_wait&>(self);
     wait_list& from = *wait.place_in;
