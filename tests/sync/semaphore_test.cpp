@@ -141,7 +141,6 @@ TEST_CASE("a waiter that was given permits and is then cancelled has them, and g
   run([]() -> task<> {
     semaphore s(1);
     names seen;
-    rota_test::gate never_opened;
     auto mine = co_await s.acquire();
     auto a = rota::spawn(
         [](semaphore& its, names& out) -> task<> {
