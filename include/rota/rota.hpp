@@ -40,6 +40,7 @@
 #include <rota/net/serve.hpp>
 #include <rota/net/stop_signal.hpp>
 #include <rota/net/tcp.hpp>
+#include <rota/pool/blocking_lane.hpp>
 #include <rota/pool/cpu_count.hpp>
 #include <rota/pool/pool_call.hpp>
 #include <rota/pool/pool_handle.hpp>

@@ -94,6 +94,8 @@ class stored_call {
     return error ? is_cancellation(*error) : !outcome.is_done();
   }
 
+  F& function() noexcept { return f_; }
+
   task_outcome<value> outcome;
 
  private:
