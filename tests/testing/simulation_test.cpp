@@ -290,6 +290,30 @@ TEST_CASE("a partition that lasts ends connections, and a hold does not") {
   }
 }
 
+TEST_CASE("what was held arrives before what was sent after it") {
+  simulation_options options;
+  options.network = link_options(10ms);
+  two_hosts w(options);
+  std::string got;
+  auto server = w.b.spawn([&]() -> rota::task<> {
+    rota::tcp_listener listener = rota::tcp_listener::bind({"0.0.0.0", 7});
+    rota::tcp_stream peer = co_await listener.accept();
+    got = co_await read_to_end(peer);
+  });
+  auto client = w.a.spawn([&]() -> rota::task<> {
+    rota::tcp_stream stream = co_await rota::tcp_stream::connect(w.b.address(7));
+    co_await stream.write_all(rota::as_bytes("held"));
+    co_await rota::sleep_for(5ms);
+    w.world.hold(w.a, w.b);
+    co_await rota::sleep_for(6ms);  // the bytes have met the hold
+    stream.shutdown();
+    co_await rota::sleep_for(1ms);
+    w.world.heal(w.a, w.b);  // the end of the stream is on its way
+  });
+  w.world.run();
+  CHECK(got == "held");
+}
+
 TEST_CASE("a connect into a partition times out") {
   two_hosts w;
   auto server = w.b.spawn(serve_echo, 7);

@@ -43,7 +43,7 @@ inline std::string_view to_string(opcode code) noexcept {
   return "?";
 }
 
-class simulated_reactor final : public reactor, private socket_user {
+class simulated_reactor : public reactor, private socket_user {
  public:
   /// Who moves the time.
   enum class mode : std::uint8_t {

@@ -62,8 +62,10 @@ struct connection {
     std::size_t unacknowledged = 0;  // as the writer knows it: bounded by `capacity`
     std::size_t capacity = 0;
     nanoseconds last_arrival = 0;  // a later message does not overtake
-    bool end_arrived = false;      // nothing follows the arrived bytes
-    bool giving_up = false;        // a timer runs: nobody acknowledges
+    std::uint64_t messages_sent = 0;
+    std::uint64_t messages_arrived = 0;  // in the order in which they were sent
+    bool end_arrived = false;            // nothing follows the arrived bytes
+    bool giving_up = false;              // a timer runs: nobody acknowledges
   };
 
   direction from[2];          // from[i] is written by ends[i]

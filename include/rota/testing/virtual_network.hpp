@@ -386,6 +386,7 @@ class virtual_network {
     kind what = kind::wake;
     int to_side = -1;
     std::shared_ptr<connection> link;
+    std::uint64_t order = 0;  // among the messages to this end
     std::size_t amount = 0;
     std::size_t host = 0;
     std::uint32_t life = 0;
@@ -397,6 +398,7 @@ class virtual_network {
     nanoseconds changed_at = 0;
     nanoseconds busy_until[2] = {};  // per direction: what was sent earlier goes first
     std::vector<event> parked;
+    std::vector<event> early;  // were on their way when earlier ones were parked, and have to wait for them
   };
   static constexpr std::size_t nowhere = static_cast<std::size_t>(-1);
 
@@ -432,6 +434,7 @@ class virtual_network {
     e.to_side = to_side;
     e.link = c;
     e.amount = amount;
+    e.order = ++c->from[1 - to_side].messages_sent;
     const std::size_t bytes = what == kind::data ? amount : 0;
     const nanoseconds t = arrival(c->hosts[1 - to_side], c->hosts[to_side], bytes, c->from[1 - to_side]);
     events_.add(t, std::move(e));
@@ -459,11 +462,32 @@ class virtual_network {
       l.parked.push_back(std::move(e));
       return;
     }
-    if (!host(c.hosts[e.to_side]).up) {
-      nobody_answers(e);
+    const std::uint64_t& arrived = c.from[1 - e.to_side].messages_arrived;
+    if (e.order > arrived + 1) {
+      l.early.push_back(std::move(e));
       return;
     }
-    arrive(e);
+    reach(e);
+    const auto is_next = [&](const event& other) {
+      return other.link.get() == &c && other.to_side == e.to_side && other.order == arrived + 1;
+    };
+    for (;;) {
+      const auto next = std::find_if(l.early.begin(), l.early.end(), is_next);
+      if (next == l.early.end()) break;
+      const event now = std::move(*next);
+      l.early.erase(next);
+      reach(now);
+    }
+  }
+
+  void reach(const event& e) {
+    connection& c = *e.link;
+    connection::direction& way = c.from[1 - e.to_side];
+    way.messages_arrived = std::max(way.messages_arrived, e.order);  // a request may come again
+    if (host(c.hosts[e.to_side]).up)
+      arrive(e);
+    else
+      nobody_answers(e);
   }
 
   void arrive(const event& e) {
