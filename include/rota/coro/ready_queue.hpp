@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <new>
 
 #include <rota/base/report.hpp>
@@ -17,7 +16,7 @@ class ready_queue {
   ready_queue(const ready_queue&) = delete;
   ready_queue& operator=(const ready_queue&) = delete;
   ~ready_queue() {
-    if (capacity_ != 1) std::free(slots_);
+    if (capacity_ != 1) ::operator delete(slots_);
   }
   /// Room for one entry, which the caller lends: all that an executor of one task needs.
   void borrow(void** slot) noexcept {
@@ -45,10 +44,9 @@ class ready_queue {
  private:
   ROTA_NOINLINE void grow() {
     const std::size_t wider = slots_ ? capacity_ * 2 : 64;
-    auto** slots = static_cast<void**>(std::malloc(wider * sizeof(void*)));
-    if (!slots) throw std::bad_alloc();
+    auto** slots = static_cast<void**>(::operator new(wider * sizeof(void*)));
     for (std::size_t i = head_; i != tail_; ++i) slots[i & (wider - 1)] = slots_[i & mask_];
-    std::free(slots_);
+    ::operator delete(slots_);
     slots_ = slots;
     capacity_ = wider;
     mask_ = wider - 1;

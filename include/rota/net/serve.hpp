@@ -139,7 +139,7 @@ task<> serve(tcp_listener listener, Handler handler, serve_options options = ser
   if (connections.children != 0) {
     try {
       co_await shield(options.grace, detail::children_awaiter(connections, 1, true));
-    } catch (const std::system_error&) {
+    } catch (...) {  // the time is over, or there is no memory to say so
       detail::scope_tree::cancel(connections, cancel_kind::shutdown, "the server is stopping", {});
     }
     co_await detail::children_awaiter(connections, 1, false);

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -123,7 +124,7 @@ class fault_plan {
     for (std::vector<std::uint64_t>& of_kind : script_) std::sort(of_kind.begin(), of_kind.end());
   }
 
-  bool strikes(testing::fault kind) {
+  bool strikes(testing::fault kind) noexcept {
     const std::uint64_t nth = ++opportunities_[static_cast<std::size_t>(kind)];
     bool hit = false;
     if (scripted_) {
@@ -132,8 +133,13 @@ class fault_plan {
     } else if (const std::uint64_t rate = rates_.of(kind); rate != 0) {
       hit = draw(kind, nth, 0) % 1000 < rate;
     }
-    if (hit) struck_.push_back({kind, nth});
-    return hit;
+    if (!hit) return false;
+    try {
+      struck_.push_back({kind, nth});
+    } catch (const std::bad_alloc&) {
+      return false;  // what cannot be written down does not happen
+    }
+    return true;
   }
   /// A number below `bound` that belongs to the kind's present opportunity: how short, how long.
   std::uint64_t amount(testing::fault kind, std::uint64_t bound) const noexcept {
