@@ -18,10 +18,8 @@ using rota_test::allocations;
 constexpr int many = 1000;
 
 rota::generator<int> nested(int depth) {
-  if (depth == 0)
-    for (int i = 0;; ++i) co_yield i;
-  else
-    co_yield rota::elements_of(nested(depth - 1));
+  if (depth != 0) co_yield rota::elements_of(nested(depth - 1));
+  for (int i = 0; depth == 0 && i != 99 * many; ++i) co_yield i;
 }
 
 // Yields at once, or waits a turn first.

@@ -43,12 +43,12 @@ struct async_generator_state : promise_base {
   std::exception_ptr error;    // of the body
 
   bool in_flight() const noexcept { return link.how() != outcome_base::root; }
+  /// Began on that executor, and waits for somebody who asks.
+  bool can_go_on(const executor* on) const noexcept { return exec == on && !in_flight(); }
 
-  /// Runs the body until it has an item, or has ended (false), or waits (true: `parent` must suspend).
+  /// Runs the body until it is suspended at an item or at its end (false), or waits (true: `parent` must suspend).
   [[gnu::always_inline]] bool run_for(task_state& task, void* parent) noexcept {
     state = &task;
-    exec = task.exec;
-    item = nullptr;
     if (exec->stack_is_deep()) [[unlikely]] {
       link.awaited_by(parent, outcome_base::suspended);
       exec->park(frame);
@@ -67,11 +67,11 @@ struct async_generator_state : promise_base {
     link.set_state(outcome_base::value);
     if (resumes_parent) exec->park(link.parent());
   }
-  void check(task_state& task, const char* what) const {
-    if (in_flight()) [[unlikely]]
+  ROTA_COLD void check(task_state& task, const char* what) const {
+    if (in_flight())
       throw_usage_error(usage_error::kind::invalid_argument, "%s, called %s of an async_generator whose body runs",
                         describe(task).c_str(), what);
-    if (exec && exec != task.exec) [[unlikely]]
+    if (exec && exec != task.exec)
       throw_usage_error(usage_error::kind::wrong_loop,
                         "%s, called %s of an async_generator that runs on another executor", describe(task).c_str(),
                         what);
@@ -209,54 +209,64 @@ class [[nodiscard]] async_next_awaiter {
   using result = std::conditional_t<std::is_reference_v<T>, std::remove_reference_t<T>*, std::optional<T>>;
 
  public:
-  explicit async_next_awaiter(async_generator_owner& owner) noexcept : owner_(owner), body_(owner.body()) {}
+  explicit async_next_awaiter(async_generator_owner& owner) noexcept : owner_(owner) {}
   async_next_awaiter(const async_next_awaiter&) = delete;
   async_next_awaiter& operator=(const async_next_awaiter&) = delete;
-  ~async_next_awaiter() {
-    if (drives_) [[unlikely]]
+  [[gnu::always_inline]] ~async_next_awaiter() {
+    if (body_) [[unlikely]]
       owner_.abandon();
   }
 
   bool await_ready() const noexcept { return false; }
   template <class Promise>
-  bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
+  [[gnu::always_inline]] bool await_suspend(std::coroutine_handle<Promise> handle,
+                                            line_mark where = ROTA_CALLERS_LINE) {
     task_state& task = suspend_at(handle, where);
-    if (!body_) [[unlikely]] {
-      if (owner_.is_empty())
-        throw_usage_error(usage_error::kind::invalid_argument,
-                          "%s, called next() of an empty or moved-from async_generator", describe(task).c_str());
-      return false;
-    }
-    body_->check(task, "next()");
-    drives_ = true;
-    return body_->run_for(task, handle.address());
+    async_generator_state* const body = owner_.body();
+    if (!body || !body->can_go_on(task.exec)) [[unlikely]]
+      if (!may_begin(body, task)) return false;
+    body_ = body;
+    return body->run_for(task, handle.address());
   }
-  result await_resume() {
-    if (!body_) [[unlikely]]
+  [[gnu::always_inline]] result await_resume() {
+    async_generator_state* const body = std::exchange(body_, nullptr);
+    if (!body) [[unlikely]]
       return {};
-    drives_ = false;
-    body_->link = outcome_base();
-    if (!body_->item) [[unlikely]] {
-      const std::exception_ptr error = std::move(body_->error);
-      owner_.finish();
-      if (error) std::rethrow_exception(error);
+    body->link = outcome_base();
+    using object = std::remove_reference_t<T>;
+    auto* item = static_cast<object*>(const_cast<void*>(body->item));
+    if (!item) [[unlikely]] {
+      finish(*body);
       return {};
     }
-    using object = std::remove_reference_t<T>;
-    auto* item = static_cast<object*>(const_cast<void*>(body_->item));
     if constexpr (std::is_reference_v<T>) {
       return item;
     } else {
       if constexpr (std::copy_constructible<T>)
-        if (!body_->may_move) return result(std::as_const(*item));
+        if (!body->may_move) return result(std::as_const(*item));
       return result(std::move(*item));
     }
   }
 
  private:
+  // False: there is nothing any more.
+  ROTA_COLD bool may_begin(async_generator_state* body, task_state& task) const {
+    if (owner_.is_empty())
+      throw_usage_error(usage_error::kind::invalid_argument,
+                        "%s, called next() of an empty or moved-from async_generator", describe(task).c_str());
+    if (!body) return false;
+    body->check(task, "next()");
+    body->exec = task.exec;
+    return true;
+  }
+  ROTA_COLD void finish(async_generator_state& body) {
+    const std::exception_ptr error = std::move(body.error);
+    owner_.finish();
+    if (error) std::rethrow_exception(error);
+  }
+
   async_generator_owner& owner_;
-  async_generator_state* body_;
-  bool drives_ = false;  // the body runs for us
+  async_generator_state* body_ = nullptr;  // while it runs for us
 };
 
 // Resumes a body in a cancelled scope, so that its co_yield throws, until it has ended.
