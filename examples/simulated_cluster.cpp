@@ -106,7 +106,8 @@ outcome run_cluster(sim::simulation& world) {
     });
   }
   std::mt19937_64 dice(world.options().seed);  // no std distribution: those differ from library to library
-  for (int round = 0; round != 20; ++round) {
+  const std::size_t rounds = world.steps(20);  // fewer, when a failure is made shorter
+  for (std::size_t round = 0; round != rounds; ++round) {
     const std::size_t where = static_cast<std::size_t>(dice() % replicas);
     const std::size_t other = (where + 1) % replicas;
     switch (dice() % 5) {

@@ -1,5 +1,6 @@
 #include <rota/testing/explorer.hpp>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
@@ -153,13 +154,14 @@ TEST_CASE("an echo pair gets everything through when only sizes, orders and time
 TEST_CASE("a planted bug is found, made small, and replayed") {
   // Believes that a read fills its buffer.
   const auto careless = [](simulation& world) {
+    const std::size_t rounds = world.steps(10);
     simulation::host& a = world.add_host("a");
     simulation::host& b = world.add_host("b");
     std::string got;
     auto server = b.spawn([&]() -> rota::task<> {
       rota::tcp_listener listener = rota::tcp_listener::bind({"0.0.0.0", 7});
       rota::tcp_stream peer = co_await listener.accept();
-      for (int i = 0; i != 10; ++i) {
+      for (std::size_t i = 0; i != rounds; ++i) {
         const std::string text = co_await read_text(peer, 100);
         got += text;
       }
@@ -167,15 +169,15 @@ TEST_CASE("a planted bug is found, made small, and replayed") {
     auto client = a.spawn([&]() -> rota::task<> {
       rota::tcp_stream stream = co_await rota::tcp_stream::connect(b.address(7));
       const std::string block(100, 'x');
-      for (int i = 0; i != 10; ++i) {
+      for (std::size_t i = 0; i != rounds; ++i) {
         co_await stream.write_all(rota::as_bytes(block));
         co_await rota::sleep_for(1s);
       }
     });
     world.run();
-    return got.size();
+    return rounds * 100 - got.size();
   };
-  const auto invariant = [](std::size_t n) { return n == 1'000 ? std::string() : "only " + std::to_string(n); };
+  const auto invariant = [](std::size_t n) { return n == 0 ? std::string() : std::to_string(n) + " are missing"; };
   exploration where(1'000, simulation_options());
   where.worlds.faults = fault_rates::harmless(30);
   const auto found = explore(where, careless, invariant);
@@ -183,15 +185,20 @@ TEST_CASE("a planted bug is found, made small, and replayed") {
   INFO(found->to_string());
   CHECK(found->faults_before > 0);
   REQUIRE(found->faults.size() == 1);
+  CHECK(found->faults[0].nth == 1);
+  CHECK(found->steps == std::vector<std::size_t>{1});
+  CHECK(std::count(found->trace.begin(), found->trace.end(), '\n') <= 20);
   const fault kind = found->faults[0].kind;
   CHECK((kind == fault::short_read || kind == fault::short_write));
   CHECK(found->replay.find("ROTA_SEED=" + std::to_string(found->seed)) == 0);
 
   REQUIRE(::setenv("ROTA_SEED", std::to_string(found->seed).c_str(), 1) == 0);
   REQUIRE(::setenv("ROTA_FAULTS", to_script(found->faults).c_str(), 1) == 0);
+  REQUIRE(::setenv("ROTA_STEPS", "1", 1) == 0);
   const auto again = explore(where, careless, invariant);
   ::unsetenv("ROTA_SEED");
   ::unsetenv("ROTA_FAULTS");
+  ::unsetenv("ROTA_STEPS");
   REQUIRE(again);
   CHECK(again->trace == found->trace);
   CHECK(again->what == found->what);

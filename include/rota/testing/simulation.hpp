@@ -1,6 +1,7 @@
 // Several simulated hosts in one process and on one thread, each with its own event loop, in one virtual time.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -102,11 +103,24 @@ class simulation {
   /// The host is there again, with a new loop; its main is started. Peers that still talk to its former life are reset.
   void restart(host& h);
 
+  // ---- how much the program does
+
+  /// `most`; less when the options say so. Ask it how often to go round a loop, and explore() can make a failure shorter:
+  /// the first n rounds should be the same, however many follow.
+  std::size_t steps(std::size_t most) {
+    const std::vector<std::size_t>& limits = network_.options.steps;
+    if (steps_.size() < limits.size()) most = std::min(most, limits[steps_.size()]);
+    steps_.push_back(most);
+    return most;
+  }
+
   // ---- what happened
 
   const testing::trace& trace() const noexcept { return network_.record; }
   /// The faults that have struck: as options.script, they make the same run again.
   const std::vector<fault_at>& faults() const noexcept { return network_.faults.struck(); }
+  /// What steps() has given.
+  const std::vector<std::size_t>& steps_given() const noexcept { return steps_; }
   /// Of all hosts.
   std::size_t tasks() const noexcept;
   /// Nothing is left on any host: no tasks, operations, timers, sockets.
@@ -135,6 +149,7 @@ class simulation {
   detail::virtual_network network_;
   std::vector<std::unique_ptr<host>> hosts_;
   std::vector<host*> turns_;
+  std::vector<std::size_t> steps_;
   detail::atomic<int> outside_{0};
 };
 

@@ -36,6 +36,8 @@ struct simulation_options {
   fault_rates faults;  ///< drawn from the seed
   /// In their place: exactly these. Longest durations are the options' below.
   std::optional<std::vector<fault_at>> script;
+  /// What simulation::steps() gives at most: its first call, its second, ... Further ones are not limited.
+  std::vector<std::size_t> steps;
   duration longest_delay = std::chrono::milliseconds(10);   ///< of fault::delay and fault::late_cancel
   duration longest_stall = std::chrono::milliseconds(100);  ///< of fault::clock_stall
   link_options network{std::chrono::microseconds(250)};     ///< between hosts
