@@ -58,6 +58,7 @@
 #include <rota/scope/together.hpp>
 #include <rota/scope/when_all.hpp>
 #include <rota/scope/when_any.hpp>
+#include <rota/sync/any_thread.hpp>
 #include <rota/sync/barrier.hpp>
 #include <rota/sync/capacity_limiter.hpp>
 #include <rota/sync/condition_variable.hpp>

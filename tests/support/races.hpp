@@ -143,7 +143,7 @@ void explore_races(std::uint64_t seeds) {
             return std::erase_if(others, [](auto& t) { return t.done(); }), !others.empty();
           };
           co_await rota::sleep_for(std::chrono::seconds(10));
-          while (left()) {
+          for (int times = 0; times != 100 && left(); ++times) {  // whoever is left then is blocked for ever
             its.finish();
             co_await rota::sleep_for(std::chrono::seconds(1));
           }

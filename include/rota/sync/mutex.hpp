@@ -20,13 +20,55 @@ class condition_variable;
 namespace detail {
 class mutex_awaiter;
 class condition_wait;
+
+/// The lock itself: whoever has the guard has the mutex. May be moved, to another task even.
+template <class Mutex>
+class [[nodiscard("a guard that is dropped unlocks at once")]] mutex_guard {
+ public:
+  /// Holds nothing.
+  mutex_guard() noexcept = default;
+  mutex_guard(mutex_guard&& other) noexcept { take_over(other); }
+  mutex_guard& operator=(mutex_guard&& other) noexcept {
+    if (this != &other) {
+      if (mutex_) mutex_->release();
+      take_over(other);
+    }
+    return *this;
+  }
+  ~mutex_guard() {
+    if (mutex_) mutex_->release();
+  }
+
+  /// Before the end of the guard's life. Throws usage_error (not_held) when the guard holds nothing.
+  void unlock() {
+    if (!mutex_) [[unlikely]]
+      throw usage_error(usage_error::kind::not_held, "unlock() of a guard that holds no mutex");
+    std::exchange(mutex_, nullptr)->release();
+  }
+  bool owns_lock() const noexcept { return mutex_ != nullptr; }
+  explicit operator bool() const noexcept { return owns_lock(); }
+
+ private:
+  friend Mutex;
+  friend typename Mutex::awaiter;
+  friend condition_variable;
+  explicit mutex_guard(Mutex& locked) noexcept : mutex_(&locked) {}
+
+  void take_over(mutex_guard& other) noexcept {
+    mutex_ = std::exchange(other.mutex_, nullptr);
+    if (mutex_) mutex_->guard_was_moved();
+  }
+
+  Mutex* mutex_ = nullptr;
+};
+
 }  // namespace detail
 
 /// For what must not be interrupted by other tasks although it awaits in between; code without an await needs no lock.
 /// For tasks of one loop. Exact FIFO: an unlock hands the lock to whoever has waited longest. No allocation.
 class mutex {
  public:
-  class guard;
+  using guard = detail::mutex_guard<mutex>;
 
   mutex() noexcept = default;
   mutex(const mutex&) = delete;
@@ -50,9 +92,12 @@ class mutex {
   std::size_t waiting() const noexcept { return waiters_.size(); }
 
  private:
-  friend detail::mutex_awaiter;
+  using awaiter = detail::mutex_awaiter;
+  friend guard;
+  friend awaiter;
   friend detail::condition_wait;
 
+  void guard_was_moved() noexcept { holder_.was_moved(); }
   void release() noexcept {
     if (waiters_.empty()) [[likely]]
       holder_.clear();
@@ -85,45 +130,6 @@ class mutex {
 
   detail::wait_list waiters_{"mutex"};
   detail::holder holder_;
-};
-
-/// The lock itself: whoever has the guard has the mutex. May be moved, to another task of the loop even.
-class [[nodiscard("a guard that is dropped unlocks at once")]] mutex::guard {
- public:
-  /// Holds nothing.
-  guard() noexcept = default;
-  guard(guard&& other) noexcept : mutex_(std::exchange(other.mutex_, nullptr)) {
-    if (mutex_) mutex_->holder_.was_moved();
-  }
-  guard& operator=(guard&& other) noexcept {
-    if (this != &other) {
-      if (mutex_) mutex_->release();
-      mutex_ = std::exchange(other.mutex_, nullptr);
-      if (mutex_) mutex_->holder_.was_moved();
-    }
-    return *this;
-  }
-  ~guard() {
-    if (mutex_) mutex_->release();
-  }
-
-  /// Before the end of the guard's life. Throws usage_error (not_held) when the guard holds nothing.
-  void unlock() {
-    if (!mutex_) [[unlikely]]
-      throw usage_error(usage_error::kind::not_held, "unlock() of a guard that holds no mutex");
-    std::exchange(mutex_, nullptr)->release();
-  }
-  bool owns_lock() const noexcept { return mutex_ != nullptr; }
-  explicit operator bool() const noexcept { return owns_lock(); }
-
- private:
-  friend mutex;
-  friend detail::mutex_awaiter;
-  friend detail::condition_wait;
-  friend condition_variable;
-  explicit guard(mutex& locked) noexcept : mutex_(&locked) {}
-
-  mutex* mutex_ = nullptr;
 };
 
 namespace detail {

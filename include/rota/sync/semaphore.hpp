@@ -17,13 +17,64 @@ namespace rota {
 
 namespace detail {
 class semaphore_awaiter;
-}
+
+/// Permits that somebody holds; given back at the end of its life. May be moved, to another task even.
+template <class Semaphore>
+class [[nodiscard("permits that are dropped are given back at once")]] held_permits {
+ public:
+  /// Holds nothing.
+  held_permits() noexcept = default;
+  held_permits(held_permits&& other) noexcept
+      : semaphore_(std::exchange(other.semaphore_, nullptr)), count_(std::exchange(other.count_, 0)) {}
+  held_permits& operator=(held_permits&& other) noexcept {
+    if (this != &other) {
+      drop();
+      semaphore_ = std::exchange(other.semaphore_, nullptr);
+      count_ = std::exchange(other.count_, 0);
+    }
+    return *this;
+  }
+  ~held_permits() { drop(); }
+
+  std::size_t count() const noexcept { return count_; }
+  explicit operator bool() const noexcept { return semaphore_ != nullptr; }
+
+  /// Gives them back now. Throws usage_error (not_held) when it holds nothing.
+  void release() {
+    checked().give_back(std::exchange(count_, 0));
+    semaphore_ = nullptr;
+  }
+  /// Takes them out of the semaphore for good, or until release(). Throws usage_error (not_held) when it holds nothing.
+  void forget() {
+    checked().forget(std::exchange(count_, 0));
+    semaphore_ = nullptr;
+  }
+
+ private:
+  friend Semaphore;
+  friend typename Semaphore::awaiter;
+  explicit held_permits(Semaphore& of, std::size_t n) noexcept : semaphore_(&of), count_(n) {}
+
+  Semaphore& checked() const {
+    if (!semaphore_) [[unlikely]]
+      throw usage_error(usage_error::kind::not_held, "permits were given back twice, or moved from");
+    return *semaphore_;
+  }
+  void drop() noexcept {
+    if (semaphore_) semaphore_->give_back(count_);
+  }
+
+  Semaphore* semaphore_ = nullptr;
+  std::size_t count_ = 0;
+};
+
+}  // namespace detail
 
 /// For tasks of one loop. Exact FIFO, for requests of any size: whoever wants five is not passed by those who want one.
 /// No allocation.
 class semaphore : detail::wait_list {
  public:
-  class permits;
+  using permits = detail::held_permits<semaphore>;
 
   /// With so many permits; `limit`: there are never more, in stock and held together. Throws usage_error when there are
   /// more to begin with.
@@ -64,7 +115,9 @@ class semaphore : detail::wait_list {
   std::size_t waiting() const noexcept { return size(); }
 
  private:
-  friend detail::semaphore_awaiter;
+  using awaiter = detail::semaphore_awaiter;
+  friend permits;
+  friend awaiter;
 
   bool try_take(std::size_t n) noexcept {
     if (n > available_ || closed_ || !empty()) return false;
@@ -80,6 +133,7 @@ class semaphore : detail::wait_list {
     held_ -= n;
     if (!empty()) serve();
   }
+  void forget(std::size_t n) noexcept { held_ -= n; }
   void serve() noexcept;
   // Whoever stood behind one that wanted many may have what there is.
   static void withdrawn(wait_list& self) noexcept { static_cast<semaphore&>(self).serve(); }
@@ -95,56 +149,6 @@ class semaphore : detail::wait_list {
   std::size_t held_ = 0;
   std::size_t limit_;
   bool closed_ = false;
-};
-
-/// Permits that somebody holds; given back at the end of its life. May be moved, to another task of the loop even.
-class [[nodiscard("permits that are dropped are given back at once")]] semaphore::permits {
- public:
-  /// Holds nothing.
-  permits() noexcept = default;
-  permits(permits&& other) noexcept
-      : semaphore_(std::exchange(other.semaphore_, nullptr)), count_(std::exchange(other.count_, 0)) {}
-  permits& operator=(permits&& other) noexcept {
-    if (this != &other) {
-      drop();
-      semaphore_ = std::exchange(other.semaphore_, nullptr);
-      count_ = std::exchange(other.count_, 0);
-    }
-    return *this;
-  }
-  ~permits() { drop(); }
-
-  std::size_t count() const noexcept { return count_; }
-  explicit operator bool() const noexcept { return semaphore_ != nullptr; }
-
-  /// Gives them back now. Throws usage_error (not_held) when it holds nothing.
-  void release() {
-    checked();
-    drop();
-    semaphore_ = nullptr;
-  }
-  /// Takes them out of the semaphore for good, or until release(). Throws usage_error (not_held) when it holds nothing.
-  void forget() {
-    checked().held_ -= std::exchange(count_, 0);
-    semaphore_ = nullptr;
-  }
-
- private:
-  friend semaphore;
-  friend detail::semaphore_awaiter;
-  explicit permits(semaphore& of, std::size_t n) noexcept : semaphore_(&of), count_(n) {}
-
-  semaphore& checked() const {
-    if (!semaphore_) [[unlikely]]
-      throw usage_error(usage_error::kind::not_held, "permits were given back twice, or moved from");
-    return *semaphore_;
-  }
-  void drop() noexcept {
-    if (semaphore_) semaphore_->give_back(std::exchange(count_, 0));
-  }
-
-  semaphore* semaphore_ = nullptr;
-  std::size_t count_ = 0;
 };
 
 namespace detail {
