@@ -19,7 +19,7 @@ using rota::task;
 /// some of the tasks are cancelled. What visit() counts is looked at after each round.
 template <class Visit, class AtEnd>
 void stress(Visit visit, AtEnd at_end) {
-  const std::size_t rounds = rota_test::scaled(40, 8, 8);
+  const std::size_t rounds = rota_test::scaled(200, 60, 60);
   constexpr std::size_t tasks = 8;
   const auto repeat = [&visit]() -> task<> {
     for (int i = 0; i != 50; ++i) {
@@ -98,7 +98,7 @@ TEST_CASE("an any_thread::semaphore gives out no more permits than it has, and g
 }
 
 TEST_CASE("an any_thread::event loses nobody who waits, and what was written before set() is seen after wait()") {
-  for (std::size_t round = rota_test::scaled(300, 60, 60); round != 0; --round) {
+  for (std::size_t round = rota_test::scaled(1'000, 300, 300); round != 0; --round) {
     any_thread::event e;
     int written = 0;
     std::atomic<int> seen{0};
