@@ -31,6 +31,7 @@
 [[gnu::noinline]] rota::task<int> nqueens(problems::board board, std::size_t row) {
   if (row == board.size()) co_return 1;
   std::vector<rota::task<int>> children;
+  children.reserve(board.size());
   for (std::size_t column = 0; column != board.size(); ++column)
     if (problems::may_stand(board, row, column)) {
       problems::board next = board;

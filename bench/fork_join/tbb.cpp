@@ -1,9 +1,11 @@
 // Measures the same as rota.cpp with oneTBB's task_group, as its documentation does it: the last child runs in place.
 #include <array>
 #include <cstddef>
+#include <tuple>
 
 #include <benchmark/benchmark.h>
 #include <tbb/global_control.h>
+#include <tbb/parallel_invoke.h>
 #include <tbb/task_arena.h>
 #include <tbb/task_group.h>
 
@@ -16,6 +18,14 @@
   group.run([&] { a = fib(n - 1); });
   b = fib(n - 2);
   group.wait();
+  return a + b;
+}
+
+// The same by parallel_invoke, which is how most would write it.
+[[gnu::noinline]] long fib_invoke(int n) {
+  if (n < 2) return n;
+  long a = 0, b = 0;
+  tbb::parallel_invoke([&] { a = fib_invoke(n - 1); }, [&] { b = fib_invoke(n - 2); });
   return a + b;
 }
 
@@ -64,6 +74,9 @@ void run(benchmark::State& state, F f) {
 void fib_case(benchmark::State& state) {
   run(state, [] { return fib(problems::fib_of); });
 }
+void fib_invoke_case(benchmark::State& state) {
+  run(state, [] { return fib_invoke(problems::fib_of); });
+}
 void skynet_case(benchmark::State& state) {
   run(state, [] { return skynet(0, problems::skynet_depth); });
 }
@@ -72,6 +85,7 @@ void nqueens_case(benchmark::State& state) {
 }
 
 BENCHMARK(fib_case)->Name("fork_join/tbb/fib")->ArgName("threads")->Arg(1)->Arg(2)->UseRealTime();
+BENCHMARK(fib_invoke_case)->Name("fork_join/tbb_invoke/fib")->ArgName("threads")->Arg(1)->Arg(2)->UseRealTime();
 BENCHMARK(skynet_case)->Name("fork_join/tbb/skynet")->ArgName("threads")->Arg(1)->Arg(2)->UseRealTime();
 BENCHMARK(nqueens_case)->Name("fork_join/tbb/nqueens")->ArgName("threads")->Arg(1)->Arg(2)->UseRealTime();
 BENCHMARK_MAIN();

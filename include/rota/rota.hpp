@@ -51,6 +51,7 @@
 #include <rota/scope/exception_group.hpp>
 #include <rota/scope/failures.hpp>
 #include <rota/scope/gather.hpp>
+#include <rota/scope/parallel.hpp>
 #include <rota/scope/task_group.hpp>
 #include <rota/scope/task_status.hpp>
 #include <rota/scope/this_task.hpp>

@@ -46,16 +46,27 @@ struct frame_cache {
   bool closed;            // the thread is ending
   std::int64_t obtained;  // blocks taken from the slabs or operator new, minus those given back
 };
-inline constinit thread_local frame_cache this_threads_frames{};
+inline constinit thread_local frame_cache frames_of_a_thread{};
+
+// A task of a pool changes threads between suspensions, and clang before 18 may keep the address of a thread_local across one.
+#if ROTA_CLANG && __clang_major__ < 18
+ROTA_NOINLINE inline frame_cache& this_threads_frames() noexcept {
+  asm volatile("" ::: "memory");  // not a function that always gives the same
+  return frames_of_a_thread;
+}
+#else
+[[gnu::always_inline]] inline frame_cache& this_threads_frames() noexcept { return frames_of_a_thread; }
+#endif
 
 class frame_memory {
  public:
   static constexpr std::size_t granule = slab_store::granule;
   static constexpr std::size_t largest_block = slab_store::classes * granule;
-  static constexpr std::size_t largest_frame = 1024;  // larger ones use operator new
+  static constexpr std::size_t largest_frame =
+      2048;  // as one has that awaits ten at once; larger ones use operator new
 
   static void* allocate(std::size_t size) {
-    frame_cache& cache = this_threads_frames;
+    frame_cache& cache = this_threads_frames();
     if (cache.tail_request != 0) [[unlikely]]
       return allocate_with_tail(cache, size);
     if (ROTA_PLAIN_FRAMES || size > largest_frame) [[unlikely]]
@@ -64,7 +75,7 @@ class frame_memory {
   }
 
   static void deallocate(void* frame, std::size_t size) noexcept {
-    frame_cache& cache = this_threads_frames;
+    frame_cache& cache = this_threads_frames();
     if (ROTA_PLAIN_FRAMES || size > largest_frame) [[unlikely]] {
       deallocate_large(cache, frame);
       return;
@@ -75,7 +86,7 @@ class frame_memory {
   /// Destroys a coroutine that has ended, with its parameters, but keeps its block. `size`: of the frame; 0 when there is
   /// nothing behind it. Returns what free_block() must know: is the block not of the cache?
   static bool end_frame(void* frame, std::size_t size) noexcept {
-    frame_cache& cache = this_threads_frames;
+    frame_cache& cache = this_threads_frames();
     void* const outer = std::exchange(cache.kept, frame);
     std::coroutine_handle<>::from_address(frame).destroy();
     const bool plain = std::exchange(cache.kept, outer) != frame;
@@ -85,7 +96,7 @@ class frame_memory {
     return false;
   }
   static void free_block(void* block, bool plain) noexcept {
-    frame_cache& cache = this_threads_frames;
+    frame_cache& cache = this_threads_frames();
     if (plain)
       deallocate_large(cache, block);
     else
@@ -94,21 +105,21 @@ class frame_memory {
 
   /// The next frame of this thread gets `bytes` behind it, until cancel_tail_request().
   static void request_tail(std::size_t bytes, std::size_t alignment) noexcept {
-    frame_cache& cache = this_threads_frames;
+    frame_cache& cache = this_threads_frames();
     cache.tail_request = bytes;
     cache.tail_alignment = alignment;
     cache.tail.frame = nullptr;
   }
-  static void cancel_tail_request() noexcept { this_threads_frames.tail_request = 0; }
+  static void cancel_tail_request() noexcept { this_threads_frames().tail_request = 0; }
   /// What lies behind `frame`, if it is the one that got the tail; else null.
   static void* tail_of(void* frame) noexcept {
-    const frame_cache& cache = this_threads_frames;
+    const frame_cache& cache = this_threads_frames();
     return frame && cache.tail.frame == frame ? cache.tail.tail : nullptr;
   }
   /// Right after the frame, which had a tail, was freed: `size` is the frame's.
   static void had_tail(void* frame, std::size_t size) noexcept {
     if (ROTA_PLAIN_FRAMES || size > largest_frame) return;
-    frame_cache& cache = this_threads_frames;
+    frame_cache& cache = this_threads_frames();
     const unsigned wrong = class_for(size);
     const unsigned right = slab_store::class_of(frame);
     frame_stack& stack = cache.stacks[wrong];
@@ -119,7 +130,7 @@ class frame_memory {
 
   /// Frames allocated minus frames freed on this thread.
   static std::int64_t live_on_this_thread() noexcept {
-    const frame_cache& cache = this_threads_frames;
+    const frame_cache& cache = this_threads_frames();
     std::int64_t live = cache.obtained;
     for (const frame_stack& stack : cache.stacks) live -= stack.top - stack.base;
     return live;
@@ -127,7 +138,7 @@ class frame_memory {
 
   /// Gives this thread's cached blocks back to the slabs; done by itself when a thread ends.
   static void trim() noexcept {
-    frame_cache& cache = this_threads_frames;
+    frame_cache& cache = this_threads_frames();
     for (frame_stack& stack : cache.stacks) {
       if (!stack.base) continue;
       give_back(cache, stack, stack.top - stack.base);
@@ -191,7 +202,7 @@ class frame_memory {
   struct trim_at_thread_exit {
     ~trim_at_thread_exit() {
       trim();
-      this_threads_frames.closed = true;
+      this_threads_frames().closed = true;
     }
   };
 

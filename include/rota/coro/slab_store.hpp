@@ -17,8 +17,8 @@ namespace rota::detail {
 class slab_store {
  public:
   static constexpr std::size_t granule = 64;
-  // 64, 128, ... 2176 bytes: the largest cached frame, and behind it the record of a result that fits in such a frame.
-  static constexpr unsigned classes = 34;
+  // 64, 128, ... 3200 bytes: the largest cached frame, and behind it the record of a result of a kilobyte.
+  static constexpr unsigned classes = 50;
 
   constexpr slab_store() noexcept = default;
 

@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 
+#include <cstddef>
 #include <cstdint>
 
 #include <rota/base/atomic.hpp>
@@ -62,6 +63,7 @@ class pool_core {
   bool has_posters() const noexcept { return posters_.load(std::memory_order_acquire) != 0; }
 
   detail::parking<futex_semaphore> parking;
+  std::size_t workers = 0;
 
  private:
   void push(pool_job& job) noexcept {

@@ -113,6 +113,7 @@ class thread_pool {
         workers_.push_back(nullptr);
         workers_.back() = new detail::pool_worker(core_, i);
       }
+      core_.workers = count;
       arguments_.resize(count);
       threads_.reserve(count);
       for (unsigned i = 0; i != count; ++i) start_thread(i);
@@ -162,7 +163,6 @@ class thread_pool {
       if (pthread_equal(thread, pthread_self())) [[unlikely]]
         detail::trap("a thread_pool was destroyed on one of its own threads, which would wait for itself");
     roots_.close();
-    std::vector<detail::pool_job*> kept;
     drop_queued();
     roots_.wait_until_empty(detail::saturate(options_.shutdown_deadline));
     join();
