@@ -35,22 +35,27 @@ enum class call {
   read,
   write,
   close,
+  fcntl,  // F_DUPFD_CLOEXEC
+  fstat,
   poll,
   epoll_create,
   epoll_ctl,
   epoll_wait,
   epoll_wait_until,
   eventfd,
+  wake,   // a write to a descriptor of eventfd()
+  drain,  // a read of one
   count_
 };
 
 /// What one kind of call does next.
 struct call_plan {
   std::uint64_t calls = 0;
-  std::uint64_t again = 0;        // answered EAGAIN, by the kernel or by us
+  std::uint64_t again = 0;        // answered EAGAIN by the kernel
   std::uint64_t eintr_every = 0;  // every n-th call is interrupted; 0: never
   std::uint64_t skip = 0;         // calls that go through before the planned errors
   std::deque<int> errors;         // the next ones fail with these
+  std::uint64_t struck = 0;       // planned errors that were given
   std::size_t most = SIZE_MAX;    // bytes that a transfer moves at a time
 };
 
@@ -116,14 +121,23 @@ struct faulty_sys : rota::detail::real_sys {
     return run(call::sendmsg, [&] { return real::sendmsg(fd, message, flags); });
   }
   static std::int64_t read(int fd, void* data, std::size_t size) noexcept {
-    return run(call::read, [&] { return real::read(fd, data, at_most(call::read, size)); });
+    const call which = is_bell(fd) ? call::drain : call::read;
+    return run(which, [&] { return real::read(fd, data, at_most(which, size)); });
   }
   static std::int64_t write(int fd, const void* data, std::size_t size) noexcept {
-    return run(call::write, [&] { return real::write(fd, data, at_most(call::write, size)); });
+    const call which = is_bell(fd) ? call::wake : call::write;
+    return run(which, [&] { return real::write(fd, data, at_most(which, size)); });
   }
   static int close(int fd) noexcept {
-    ++plan(call::close).calls;
-    return real::close(fd);
+    if (is_bell(fd)) bells_[fd] = false;
+    return run(call::close, [&] { return real::close(fd); });
+  }
+  static int fcntl(int fd, int command, int argument) noexcept {
+    if (command != F_DUPFD_CLOEXEC) return real::fcntl(fd, command, argument);
+    return run(call::fcntl, [&] { return real::fcntl(fd, command, argument); });
+  }
+  static int fstat(int fd, struct stat* out) noexcept {
+    return run(call::fstat, [&] { return real::fstat(fd, out); });
   }
   static int poll(pollfd* fds, nfds_t count, int milliseconds) noexcept {
     return run(call::poll, [&] { return real::poll(fds, count, milliseconds); });
@@ -141,10 +155,20 @@ struct faulty_sys : rota::detail::real_sys {
     return run(call::epoll_wait_until, [&] { return real::epoll_wait_until(ep, events, capacity, timeout); });
   }
   static int eventfd() noexcept {
-    return run(call::eventfd, [] { return real::eventfd(); });
+    const int fd = run(call::eventfd, [] { return real::eventfd(); });
+    if (fd >= 0 && fd < most_bells) bells_[fd] = true;
+    return fd;
   }
 
  private:
+  static constexpr int most_bells = 4096;
+  static bool is_bell(int fd) noexcept { return fd >= 0 && fd < most_bells && bells_[fd]; }
+  // Some errors say that the call did, or does, what it should.
+  static bool happens_all_the_same(call which, int error) noexcept {
+    return which == call::close || (which == call::wake && error == EAGAIN) ||
+           (which == call::connect && (error == EINTR || error == EINPROGRESS));
+  }
+
   template <class F>
   static auto run(call which, F perform) noexcept -> decltype(perform()) {
     call_plan& p = plan(which);
@@ -155,7 +179,8 @@ struct faulty_sys : rota::detail::real_sys {
     } else if (!p.errors.empty()) {
       const int error = p.errors.front();
       p.errors.pop_front();
-      p.again += error == EAGAIN;
+      ++p.struck;
+      if (happens_all_the_same(which, error)) (void)perform();
       return -error;
     }
     const auto result = perform();
@@ -166,6 +191,7 @@ struct faulty_sys : rota::detail::real_sys {
     return size < plan(which).most ? size : plan(which).most;
   }
 
+  static inline bool bells_[most_bells] = {};
   static inline call_plan plans_[static_cast<std::size_t>(call::count_)];
 };
 

@@ -19,7 +19,6 @@
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -100,12 +99,7 @@ struct real_sys {
   }
   static int eventfd() noexcept { return static_cast<int>(checked(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))); }
 
-  // memory, time and the processor
-  static void* map(std::size_t bytes) noexcept {
-    void* p = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return p == MAP_FAILED ? nullptr : p;
-  }
-  static void unmap(void* p, std::size_t bytes) noexcept { ::munmap(p, bytes); }
+  // time and the processor
   static std::int64_t now() noexcept {
     timespec t;
     ::clock_gettime(CLOCK_MONOTONIC, &t);

@@ -156,6 +156,13 @@ class reactor : public socket_calls {
   virtual void stop(operation& op) noexcept = 0;
   virtual void forget(int fd, descriptor& d) noexcept = 0;
 
+  /// Makes an event descriptor readable. (EAGAIN: it is, its count is full.)
+  static void signal(int event_descriptor) noexcept {
+    const std::uint64_t one = 1;
+    while (sys::write(event_descriptor, &one, sizeof one) == -EINTR) {
+    }
+  }
+
   nanoseconds time_left(nanoseconds deadline) noexcept {
     const nanoseconds time = now();
     return deadline > time ? deadline - time : 0;

@@ -80,6 +80,9 @@ class faulty_reactor final : public detail::reactor {
   /// Those that have struck, in order; without options.failing. As options.script they strike again.
   const std::vector<fault_at>& struck() const noexcept { return plan_.struck(); }
 
+  /// How many operations of a kind have begun: the next one's number is one more.
+  std::uint64_t operations(operation_kind kind) const noexcept { return operations_[static_cast<std::size_t>(kind)]; }
+
   // ---- reactor
 
   backend kind() const noexcept override { return inner_->kind(); }

@@ -55,10 +55,7 @@ class epoll_reactor final : public reactor {
     if (!untried_.empty() && (n == 0 || ++waits_untried_ == most_waits_untried)) try_reads(done);
   }
 
-  void wake() noexcept override {
-    const std::uint64_t one = 1;
-    sys::write(wake_.get(), &one, sizeof one);
-  }
+  void wake() noexcept override { signal(wake_.get()); }
 
   int pollable() override { return epoll_.get(); }
   bool flush() override { return postponed_.empty(); }

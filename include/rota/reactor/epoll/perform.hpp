@@ -49,6 +49,10 @@ inline progress perform(operation& op) noexcept {
           op.phase = 1;
           n = sys::connect(op.fd, op.address, op.address_size);
           if (n == -EINPROGRESS || n == -EINTR) return progress::would_block;
+          if (n == -EAGAIN) {  // no local port is free: nothing is under way that could be waited for
+            op.result = -EAGAIN;
+            return progress::complete;
+          }
         } else {
           int error = 0;
           socklen_t size = sizeof error;

@@ -49,10 +49,7 @@ class io_uring_reactor final : public reactor {
     reap(done);
   }
 
-  void wake() noexcept override {
-    const std::uint64_t one = 1;
-    sys::write(wake_.get(), &one, sizeof one);
-  }
+  void wake() noexcept override { signal(wake_.get()); }
 
   int pollable() override { return ring_.ring_fd; }
   bool flush() override {
