@@ -1,65 +1,59 @@
-// A reactor without a kernel whose clock moves only when the loop waits, straight to the next deadline: sleeps take
-// no real time and tests can demand exact instants.
+// The simulator's virtual clock for tests that demand exact instants: it moves when the loop waits, straight to the next
+// deadline, and when the test says so. A task that yields takes no time.
 #pragma once
 
 #include <condition_variable>
 #include <memory>
 #include <mutex>
-#include <vector>
+#include <utility>
 
 #include <rota/loop/event_loop.hpp>
+#include <rota/testing/simulated_reactor.hpp>
 
 namespace rota_test {
 
-class manual_clock : public rota::detail::reactor {
+class manual_clock : public rota::detail::simulated_reactor {
  public:
-  static constexpr rota::detail::nanoseconds start_time = 1'000'000'000'000;
+  manual_clock() : simulated_reactor(timeless()) {}
 
-  rota::backend kind() const noexcept override { return rota::backend::simulated; }
-  rota::detail::nanoseconds now() noexcept override { return now_; }
-  bool wants_nonblocking() const noexcept override { return false; }
-
-  void wait(rota::detail::nanoseconds deadline, rota::detail::completion_list&) override {
-    ++statistics_.waits;
-    std::unique_lock guard(mutex_);
-    if (deadline == rota::detail::never) {
-      asleep_ = true;
-      changed_.notify_all();
-      changed_.wait(guard, [this] { return woken_; });
-      asleep_ = false;
-    }
-    const bool woken = std::exchange(woken_, false);
-    if (!woken && deadline > now_) now_ = deadline;
+  void wait(rota::detail::nanoseconds deadline, rota::detail::completion_list& done) override {
+    set_asleep(deadline == rota::detail::never);
+    simulated_reactor::wait(deadline, done);
+    set_asleep(false);
   }
   void wake() noexcept override {
-    const std::lock_guard guard(mutex_);
-    ++statistics_.wakeups;
-    woken_ = true;
-    changed_.notify_all();
+    {
+      const std::lock_guard guard(mutex_);
+      ++statistics_.wakeups;
+    }
+    simulated_reactor::wake();
   }
 
-  /// Waits until the loop sleeps without a deadline. Any thread.
+  /// Waits until the loop sleeps without a deadline, or is about to. Any thread.
   void wait_until_asleep() {
     std::unique_lock guard(mutex_);
     changed_.wait(guard, [this] { return asleep_; });
   }
 
   /// Moves the clock: the time that a step of a task takes.
-  void advance(rota::duration d) noexcept { now_ += d.count(); }
+  void advance(rota::duration d) noexcept { network().clock.move_to(network().clock.now() + d.count()); }
 
  private:
-  submitted start(rota::detail::operation& op, rota::detail::descriptor&) noexcept override {
-    op.result = -EOPNOTSUPP;
-    return submitted::completed;
+  static rota::testing::simulation_options timeless() {
+    rota::testing::simulation_options options;
+    options.busy_turn = rota::duration();
+    options.keep_trace = false;
+    return options;
   }
-  void stop(rota::detail::operation&) noexcept override {}
-  void forget(int, rota::detail::descriptor&) noexcept override {}
+  void set_asleep(bool now) {
+    const std::lock_guard guard(mutex_);
+    asleep_ = now;
+    if (now) changed_.notify_all();
+  }
 
-  rota::detail::nanoseconds now_ = start_time;
   std::mutex mutex_;
   std::condition_variable changed_;
-  bool woken_ = false;  // guarded by mutex_, like asleep_
-  bool asleep_ = false;
+  bool asleep_ = false;  // guarded by mutex_, like statistics_.wakeups
 };
 
 /// An event loop on a manual clock.
@@ -75,7 +69,7 @@ class manual_loop {
   }
   /// Since the loop was made.
   rota::duration elapsed() const noexcept {
-    return loop_.now() - rota::detail::to_time_point(manual_clock::start_time);
+    return loop_.now() - rota::detail::to_time_point(rota::detail::virtual_clock::start_time);
   }
 
  private:

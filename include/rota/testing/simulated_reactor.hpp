@@ -66,6 +66,7 @@ class simulated_reactor : public reactor, private socket_user {
 
   backend kind() const noexcept override { return backend::simulated; }
   bool wants_nonblocking() const noexcept override { return false; }
+  bool has_own_signals() const noexcept override { return mode_ != mode::alone; }
   nanoseconds now() noexcept override {
     const nanoseconds t = mode_ == mode::leaving ? private_time_ : network_.clock.now();
     return t < stalled_until_ ? frozen_at_ : t;
@@ -85,7 +86,8 @@ class simulated_reactor : public reactor, private socket_user {
     network_.run_due();
     if (is_interrupted()) return;
     hand_over(done);
-    if (deadline == 0 && mode_ == mode::alone) network_.clock.move_to(network_.clock.now() + busy_poll);
+    if (deadline == 0 && mode_ == mode::alone)
+      network_.clock.move_to(network_.clock.now() + network_.options.busy_turn.count());
     if (take_wakeup() || !done.empty() || deadline <= now()) return;
     if (mode_ == mode::leaving) {
       if (deadline == never) throw testing::deadlock("a task of a host that is taken down is blocked for ever");
@@ -185,8 +187,6 @@ class simulated_reactor : public reactor, private socket_user {
   static constexpr std::uint8_t delayed = 2;
   static constexpr std::uint8_t completed = 0xff;
   static constexpr std::uint32_t cancel_ticket = 1u << 16;
-  // When alone, a loop that is busy spends time: who waits for a deadline by yielding gets there.
-  static constexpr nanoseconds busy_poll = 1'000;
 
   explicit simulated_reactor(std::unique_ptr<virtual_network> network)
       : reactor(virtual_network::first_number),

@@ -38,7 +38,9 @@ struct simulation_options {
   std::optional<std::vector<fault_at>> script;
   /// What simulation::steps() gives at most: its first call, its second, ... Further ones are not limited.
   std::vector<std::size_t> steps;
-  duration longest_delay = std::chrono::milliseconds(10);   ///< of fault::delay and fault::late_cancel
+  duration longest_delay = std::chrono::milliseconds(10);  ///< of fault::delay and fault::late_cancel
+  /// What an iteration costs a loop that is alone (ROTA_BACKEND=simulated) and busy: who waits by yielding gets there.
+  duration busy_turn = std::chrono::microseconds(1);
   duration longest_stall = std::chrono::milliseconds(100);  ///< of fault::clock_stall
   link_options network{std::chrono::microseconds(250)};     ///< between hosts
   link_options loopback;                                    ///< within one
