@@ -1,5 +1,7 @@
 #include <rota/testing/run_simulated.hpp>
 
+#include <signal.h>
+
 #include <array>
 #include <chrono>
 #include <stdexcept>
@@ -394,6 +396,67 @@ TEST_CASE("what a task does while its host is taken down has no effect on others
   world.advance(1min);
   CHECK(got.empty());
   CHECK_FALSE(reader.done());
+}
+
+// ---- signals
+
+TEST_CASE("each host has signals of its own, and a handler is called in the host's loop") {
+  simulation world;
+  std::string log;
+  simulation::host& a = world.add_host("a");
+  simulation::host& b = world.add_host("b");
+  for (simulation::host* host : {&a, &b}) {
+    auto handle = host->spawn([&, host]() -> rota::task<> {
+      rota::event_loop::current()->add_signal_handler(SIGTERM, [&, host] {
+        log += host->name();
+        CHECK(rota::event_loop::current() == &host->loop());
+      });
+      co_return;
+    });
+  }
+  world.wait_all_tasks_blocked();
+  world.raise(b, SIGTERM);
+  world.raise(b, SIGTERM);  // two before the loop looked are one
+  world.raise(a, SIGWINCH);
+  CHECK(log.empty());
+  world.wait_all_tasks_blocked();
+  CHECK(log == "b");
+  world.raise(a, SIGTERM);
+  world.wait_all_tasks_blocked();
+  CHECK(log == "ba");
+  CHECK(a.loop().remove_signal_handler(SIGTERM));
+  CHECK_FALSE(a.loop().remove_signal_handler(SIGTERM));
+  CHECK(usage_error_of([&] { world.raise(a, SIGKILL); }) == rota::usage_error::kind::invalid_argument);
+  world.raise(a, SIGTERM);  // nobody handles it now, and there is no main to cancel
+  CHECK_FALSE(a.is_up());
+  CHECK(b.is_up());
+}
+
+TEST_CASE("SIGINT cancels a host's main, and a second one ends the host") {
+  for (const bool twice : {false, true}) {
+    std::string why;
+    simulation world;
+    simulation::host& h = world.add_host("h", [&]() -> rota::task<> {
+      bool cancelled = false;
+      try {
+        co_await rota::sleep_for(1h);
+      } catch (const rota::cancelled& c) {
+        CHECK(c.kind() == rota::cancel_kind::interrupt);
+        why = c.reason();
+        cancelled = true;
+      }
+      if (cancelled) co_await rota::shield(10s, rota::sleep_for(5s));
+    });
+    world.advance(1s);
+    world.raise(h, SIGINT);
+    world.advance(1s);
+    CHECK(why == "SIGINT");
+    CHECK(h.is_up());
+    if (twice) world.raise(h, SIGTERM);
+    CHECK(h.is_up() != twice);
+    world.run();
+    CHECK(world.elapsed() == (twice ? 2s : 6s));
+  }
 }
 
 // ---- equal runs

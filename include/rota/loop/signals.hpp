@@ -2,6 +2,8 @@
 //
 // Signals belong to the process: one table for all loops says which callback a signal asks for. The kernel may run the
 // handler on any thread, so who takes a callback out of the table waits until no handler is under way.
+//
+// A simulated host is a process of its own: its loop has a table for itself, and raise() takes the kernel's place.
 #pragma once
 
 #include <signal.h>
@@ -41,6 +43,10 @@ class signal_handlers final : public loop_part {
     owned<loop_part>& part = loop_access::signal_handlers_of(loop);
     if (!part) part = owned<signal_handlers>(new signal_handlers(loop));
     notified_call& made = make_call<notified_call>(std::forward<F>(f), signal.where);
+    if (loop_access::kernel(loop).has_own_signals()) {
+      static_cast<signal_handlers&>(*part).put(signal.value, &made);
+      return;
+    }
     if (slot.owner.load() == &loop) {
       forget(slot.call.exchange(&made));
       return;
@@ -68,9 +74,27 @@ class signal_handlers final : public loop_part {
     return part && static_cast<signal_handlers&>(*part).remove(number);
   }
 
+  /// For a loop with signals of its own: it gets one. False: it does not handle it.
+  static bool raise(event_loop& loop, int number) {
+    (void)checked(number);
+    const owned<loop_part>& part = loop_access::signal_handlers_of(loop);
+    notified_call* const call = part ? static_cast<signal_handlers&>(*part).own_[number] : nullptr;
+    if (call) call->notify(loop);
+    return call != nullptr;
+  }
+
  private:
+  static constexpr int signals = 65;  // Linux has 1 to 64
+
+  void put(int number, notified_call* call) noexcept {
+    if (notified_call* const before = std::exchange(own_[number], call)) before->disown();
+  }
   bool remove(int number) noexcept {
     if (number <= 0 || number >= signals) return false;
+    if (own_[number]) {
+      put(number, nullptr);
+      return true;
+    }
     signal_entry& slot = table_[number];
     if (slot.owner.load() != &loop_) return false;
     struct sigaction now{};
@@ -80,8 +104,6 @@ class signal_handlers final : public loop_part {
     slot.owner.store(nullptr);
     return true;
   }
-
-  static constexpr int signals = 65;  // Linux has 1 to 64
 
   static signal_entry& checked(int number) {
     for (const int other : {SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL})
@@ -107,6 +129,7 @@ class signal_handlers final : public loop_part {
   }
 
   event_loop& loop_;
+  notified_call* own_[signals] = {};
   static inline signal_entry table_[signals];
   static inline std::atomic<int> under_way_{0};  // calls of on_signal, on all threads
 };

@@ -61,6 +61,8 @@ class reactor : public socket_calls {
   /// Descriptors of this backend want O_NONBLOCK (epoll) or must not have it (io_uring, where a non-blocking
   /// descriptor completes with EAGAIN instead of waiting).
   virtual bool wants_nonblocking() const noexcept = 0;
+  /// The loop has signals of its own, which are not the process's: a simulated host.
+  virtual bool has_own_signals() const noexcept { return false; }
 
   /// Makes `fd` known; operations may then be submitted on it. Throws std::bad_alloc; std::system_error for a number
   /// that can be no descriptor; usage_error for one that was adopted and not closed.

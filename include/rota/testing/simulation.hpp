@@ -1,6 +1,8 @@
 // Several simulated hosts in one process and on one thread, each with its own event loop, in one virtual time.
 #pragma once
 
+#include <signal.h>
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -17,6 +19,7 @@
 #include <rota/coro/describe.hpp>
 #include <rota/loop/event_loop.hpp>
 #include <rota/loop/join_handle.hpp>
+#include <rota/loop/signals.hpp>
 #include <rota/loop/spawn.hpp>
 #include <rota/testing/simulated_reactor.hpp>
 #include <rota/testing/simulation_options.hpp>
@@ -102,6 +105,14 @@ class simulation {
   void crash(host& h);
   /// The host is there again, with a new loop; its main is started. Peers that still talk to its former life are reset.
   void restart(host& h);
+
+  // ---- signals
+
+  /// The host's process gets a signal (a number of <csignal>). A handler of its loop (add_signal_handler) is called.
+  /// Otherwise it is as under run_main: the first SIGINT or SIGTERM cancels main; a second one, and every other signal
+  /// that ends processes, is a crash. From outside of all tasks, or from a task of another host. Throws usage_error for
+  /// a number that no loop can handle.
+  void raise(host& h, int signal);
 
   // ---- how much the program does
 
@@ -189,6 +200,7 @@ class simulation::host {
     loop_.emplace(detail::owned<detail::reactor>(std::move(made)));
   }
   void start_main() {
+    interrupted_ = false;
     if (main_) running_ = spawn([this]() -> task<> { return main_(); });
   }
   bool has_work() const noexcept {
@@ -203,6 +215,7 @@ class simulation::host {
   std::function<task<>()> main_;
   detail::simulated_reactor* reactor_ = nullptr;  // the loop's
   std::optional<event_loop> loop_;                // none: the host is down
+  bool interrupted_ = false;                      // main has had its SIGINT or SIGTERM
   join_handle<> running_;                         // main
 };
 
@@ -303,6 +316,22 @@ inline void simulation::crash(host& h) {
   network_.note(h.index_).word("crash").end();
   network_.crash(h.index_);
   take_down(h);
+}
+
+inline void simulation::raise(host& h, int signal) {
+  if (!h.loop_) return;
+  network_.note(h.index_).word("signal ").number(signal).end();
+  if (detail::signal_handlers::raise(*h.loop_, signal)) return;
+  for (const int ignored : {SIGCHLD, SIGCONT, SIGURG, SIGWINCH})
+    if (signal == ignored) return;
+  const bool interrupts = signal == SIGINT || signal == SIGTERM;
+  if (interrupts && !h.interrupted_ && h.running_.valid() && !h.running_.done()) {
+    h.interrupted_ = true;
+    const char* const name = signal == SIGINT ? "SIGINT" : "SIGTERM";
+    detail::scope_tree::cancel(h.running_.task(), cancel_kind::interrupt, name, {});
+  } else {
+    crash(h);
+  }
 }
 
 inline void simulation::restart(host& h) {
