@@ -26,7 +26,7 @@ class join_cycle {
       do {
         forget();
         add(end_waiter{&waiter, nullptr, nullptr}, 0, false);
-        for (std::size_t i = 0; i != stuck_.size() && i != most; ++i) add_who_needs(i);
+        for (std::size_t i = 0; i != stuck_.size(); ++i) add_who_needs(i);
       } while (finds_a_way_out());
     } catch (...) {
       forget();  // no memory for the search: the tasks then wait, as they would without it
@@ -85,7 +85,7 @@ class join_cycle {
   }
   void add_who_needs(std::size_t index) {
     task_state& task = *stuck_[index].waits.task;
-    for (custom_wait* joiner = task.joiners(); joiner; joiner = joiner->next) {
+    for (custom_wait* joiner = task.joiners(); joiner && stuck_.size() < most; joiner = joiner->next) {
       end_waiter its;
       if (joiner->frame)
         its.task = promise_of(joiner->frame).state;
@@ -94,7 +94,7 @@ class join_cycle {
       if (its.task && !ends_by_itself(*its.task)) add(its, index, false);
     }
     // The scope of a child cannot be left before it. (A deadline around it would reach the child, too.)
-    if (!task.parent()) return;
+    if (!task.parent() || stuck_.size() >= most) return;
     task_owner& owner = owner_of(task);
     if (!owner.host) return;
     end_waiter parent{owner.host, nullptr, nullptr};
