@@ -72,8 +72,10 @@ class fork {
   /// False: all have ended. True: the parent is suspended.
   bool go() noexcept {
     if (waiting_ != 0) {
-      if (home_->worker().must_leave() && !kept_ && push(*newest_)) [[unlikely]]
+      if (home_->worker().must_leave() && !kept_ && home_->worker().deque.push(newest_)) [[unlikely]] {
+        ++waiting_;
         return join();
+      }
       home_->pool().parking.hint();
     }
     return !run_all(newest_);
@@ -108,20 +110,17 @@ class fork {
 
   scope_node& scope() noexcept { return has_scope_ ? own_scope_ : *scope_; }
 
-  bool push(fork_child& child) noexcept {
-    if (home_->worker().deque.push(&child)) [[likely]] {
-      ++waiting_;
-      return true;
-    }
-    child.kept = std::exchange(kept_, &child);
-    return false;
+  void push(fork_child& child) noexcept {
+    ++waiting_;
+    if (!home_->worker().deque.push(&child)) [[unlikely]]
+      child.kept = std::exchange(kept_, &child);
   }
 
   // Runs the child, then those that are left to this worker. True: all have ended.
   bool run_all(fork_child* child) noexcept {
     do {
       if (!run_here(*child)) return false;
-      if (waiting_ == 0 && !kept_) [[likely]]
+      if (waiting_ == 0) [[likely]]
         return true;
       child = next_of_ours();
     } while (child);
@@ -148,21 +147,21 @@ class fork {
     child_failed();
     return true;
   }
-  // The newest of ours; null when others have all of them.
+  // The newest of ours; null when others have all that are left.
   fork_child* next_of_ours() noexcept {
-    for (;;) {
+    while (waiting_ != 0) {
       fork_child* child = nullptr;
-      if (kept_) [[unlikely]] {
+      if (kept_) [[unlikely]]
         child = std::exchange(kept_, kept_->kept);
-      } else if (waiting_ != 0 && stay_ == home_->stay()) {
-        child = home_->worker().deque.pop();
-        if (child) --waiting_;
-      }
+      else if (stay_ == home_->stay())
+        child = home_->worker().deque.pop();  // ours, if any: as many as `waiting_` were pushed last
       if (!child) return nullptr;
-      if (!stop_.load(std::memory_order_relaxed) && !scope().is_cancelled()) [[likely]]
+      --waiting_;
+      if (!stop_.load(std::memory_order_relaxed)) [[likely]]
         return child;
       is_slow_ = true;  // this one never begins
     }
+    return nullptr;
   }
   // True: others are at work, and the last of them resumes the parent.
   ROTA_NOINLINE bool join() noexcept {
@@ -198,8 +197,8 @@ class fork {
   void* parent_;
   scope_node* scope_;  // in which the parent forked
   fork* outer_;
-  fork_child* newest_;  // of all children
-  fork_child* kept_;
+  fork_child* newest_;       // of all children
+  fork_child* kept_;         // the first that did not fit into the deque
   local_value* locals_;      // of the parent when it forked: it keeps them until all have ended
   outcome_base* suspended_;  // of the child that will end later
   std::uint32_t waiting_;    // pushed and not popped
