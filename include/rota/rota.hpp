@@ -62,6 +62,7 @@
 #include <rota/sync/any_thread.hpp>
 #include <rota/sync/barrier.hpp>
 #include <rota/sync/capacity_limiter.hpp>
+#include <rota/sync/channel.hpp>
 #include <rota/sync/condition_variable.hpp>
 #include <rota/sync/event.hpp>
 #include <rota/sync/latch.hpp>

@@ -1,0 +1,293 @@
+// What the channels and the queue have in common: items between those who give and those who take, in one loop.
+//
+// Nothing is ever in two hands. An item goes straight into the awaiter of the first who waits for one; a giver's item is
+// taken out of the object that it was sent from only in the moment in which it is accepted. So a cancel, a lost select
+// and a closed channel leave it where it was.
+#pragma once
+
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+#include <rota/base/error.hpp>
+#include <rota/sync/item_store.hpp>
+#include <rota/sync/wait_list.hpp>
+
+namespace rota {
+
+/// What a channel or a queue looks like at this moment.
+struct channel_statistics {
+  std::size_t capacity = 0;
+  std::size_t size = 0;      ///< items that were sent and not received
+  std::size_t peak = 0;      ///< the largest size so far
+  std::size_t reserved = 0;  ///< room that is held by permits
+  std::uint64_t sent = 0;    ///< items so far
+  std::size_t senders = 0;   ///< open ends; a permit counts as one
+  std::size_t receivers = 0;
+  std::size_t waiting_senders = 0;  ///< tasks
+  std::size_t waiting_receivers = 0;
+};
+
+namespace detail {
+
+/// How a give or a take ended.
+enum class passing : std::uint8_t {
+  waits,        // not yet
+  done,         // the item has changed hands
+  no_receiver,  // and there never will be one
+  no_sender,    // nothing is left, and nothing will come
+  closed,       // this side was closed while it waited
+};
+
+[[noreturn]] ROTA_COLD inline void throw_passing(passing how) {
+  if (how == passing::no_receiver)
+    throw std::system_error(std::make_error_code(std::errc::broken_pipe), "every receiver of the channel is gone");
+  if (how == passing::no_sender)
+    throw std::system_error(make_error_code(errc::end_of_stream), "every sender of the channel is gone");
+  throw std::system_error(make_error_code(errc::closed), "this end of the channel, or the queue, is closed");
+}
+
+template <class T>
+struct give_place : list_wait {
+  explicit give_place(T* w) noexcept : what(w) {}
+  T* what;  // null: only the room for an item is wanted
+  passing how = passing::waits;
+};
+
+template <class T>
+struct take_place : list_wait {
+  std::optional<T> got;
+  passing how = passing::waits;
+};
+
+/// The items, who waits for one, and who waits to get rid of one. A list of waiting givers and room for the first of them
+/// never exist together; nor do waiting takers and items.
+template <class Store>
+class channel_core {
+ public:
+  using item = typename Store::value_type;
+  static_assert(std::is_object_v<item> && std::is_nothrow_move_constructible_v<item>,
+                "what goes through a channel must be an object whose move constructor is noexcept; others go through "
+                "it in a std::unique_ptr");
+
+  explicit channel_core(std::size_t most) : capacity_(most) {}
+  template <class Compare>
+  channel_core(std::size_t most, Compare&& compare) : capacity_(most), items_(static_cast<Compare&&>(compare)) {}
+  channel_core(const channel_core&) = delete;
+  channel_core& operator=(const channel_core&) = delete;
+
+  wait_list& givers() noexcept { return givers_; }
+  wait_list& takers() noexcept { return takers_; }
+  std::size_t capacity() const noexcept { return capacity_; }
+  std::size_t size() const noexcept { return items_.size(); }
+  std::size_t reserved() const noexcept { return reserved_; }
+  /// How many items were accepted so far.
+  std::uint64_t given() const noexcept { return given_; }
+  bool no_more_given() const noexcept { return no_more_given_; }
+  bool no_more_taken() const noexcept { return no_more_taken_; }
+
+  /// Gives `*what` away, or takes room for an item (null), if that can be done at once. May throw std::bad_alloc.
+  passing give(item* what) {
+    if (no_more_given_) [[unlikely]]
+      return passing::closed;
+    if (no_more_taken_) [[unlikely]]
+      return passing::no_receiver;
+    if (!givers_.empty()) return passing::waits;
+    if (what && !takers_.empty()) {
+      hand_over(*what);
+      return passing::done;
+    }
+    if (!has_room()) return passing::waits;
+    items_.ensure(items_.size() + reserved_ + 1);
+    accept(what);
+    return passing::done;
+  }
+  passing take(std::optional<item>& into) noexcept {
+    if (!items_.empty()) {
+      items_.take(into);
+      if (!givers_.empty()) admit();
+      return passing::done;
+    }
+    if (waiter* first = givers_.first()) {
+      auto& giver = static_cast<give_place<item>&>(*first);
+      if (giver.what) {
+        into.emplace(static_cast<item&&>(*giver.what));
+        ++given_;
+        giver.how = passing::done;
+        givers_.grant(giver);
+        return passing::done;
+      }
+    }
+    return no_more_given_ ? passing::no_sender : no_more_taken_ ? passing::closed : passing::waits;
+  }
+
+  /// What a permit does with the room that it holds.
+  void give_reserved(item& what) noexcept {
+    --reserved_;
+    if (!takers_.empty())
+      hand_over(what);  // and the room goes to who waits for it
+    else
+      accept(&what);
+    admit();
+  }
+  void release_reserved() noexcept {
+    --reserved_;
+    admit();
+  }
+
+  /// Nothing more comes: who waits for an item learns it, and who still waits to give one keeps it.
+  void end_giving() noexcept {
+    no_more_given_ = true;
+    end_all<take_place<item>>(takers_, passing::no_sender);
+    end_all<give_place<item>>(givers_, passing::closed);
+  }
+  /// Nobody takes what is there, or comes.
+  void end_taking() noexcept {
+    no_more_taken_ = true;
+    end_all<give_place<item>>(givers_, passing::no_receiver);
+    end_all<take_place<item>>(takers_, passing::closed);
+    items_.clear();
+  }
+  /// Destroys what is there; returns how many that were.
+  std::size_t clear() noexcept {
+    const std::size_t n = items_.size();
+    items_.clear();
+    admit();
+    return n;
+  }
+
+  channel_statistics statistics() const noexcept {
+    channel_statistics s;
+    s.capacity = capacity_;
+    s.size = items_.size();
+    s.peak = peak_;
+    s.reserved = reserved_;
+    s.sent = given_;
+    s.waiting_senders = givers_.size();
+    s.waiting_receivers = takers_.size();
+    return s;
+  }
+
+ private:
+  // After a cancel took a giver out: the next one may want what its predecessor could not get.
+  struct giver_list : wait_list {
+    explicit giver_list(channel_core& c) noexcept : wait_list("place in a channel", &pass_on), core(c) {}
+    static void pass_on(wait_list& self) noexcept { static_cast<giver_list&>(self).core.admit(); }
+    channel_core& core;
+  };
+
+  bool has_room() const noexcept { return items_.size() + reserved_ < capacity_; }
+  void hand_over(item& what) noexcept {
+    auto& taker = static_cast<take_place<item>&>(*takers_.first());
+    taker.got.emplace(static_cast<item&&>(what));
+    taker.how = passing::done;
+    ++given_;
+    takers_.grant(taker);
+  }
+  // There is room.
+  void accept(item* what) noexcept {
+    if (!what) {
+      ++reserved_;
+      return;
+    }
+    items_.put(static_cast<item&&>(*what));
+    ++given_;
+    if (items_.size() > peak_) peak_ = items_.size();
+  }
+  // Room that comes back was there before: the store need not grow for it.
+  void admit() noexcept {
+    while (waiter* first = givers_.first()) {
+      auto& giver = static_cast<give_place<item>&>(*first);
+      if (giver.what && !takers_.empty())
+        hand_over(*giver.what);
+      else if (has_room())
+        accept(giver.what);
+      else
+        return;
+      giver.how = passing::done;
+      givers_.grant(giver);
+    }
+  }
+  template <class Place>
+  static void end_all(wait_list& list, passing how) noexcept {
+    while (waiter* first = list.first()) {
+      static_cast<Place&>(*first).how = how;
+      list.grant(*first);
+    }
+  }
+
+  const std::size_t capacity_;
+  std::size_t reserved_ = 0;
+  std::size_t peak_ = 0;
+  std::uint64_t given_ = 0;
+  bool no_more_given_ = false;
+  bool no_more_taken_ = false;
+  Store items_;
+  giver_list givers_{*this};
+  wait_list takers_{"channel's item"};
+};
+
+/// Awaits that an item was accepted, or (null) that there is room for one.
+template <class Store>
+class give_await : public give_place<typename Store::value_type> {
+  using place = give_place<typename Store::value_type>;
+
+ public:
+  give_await(channel_core<Store>& core, typename Store::value_type* gives) noexcept : place(gives), core_(core) {}
+
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
+    task_state& me = suspend_at(handle, where);
+    if (!me.is_cancelled() && try_now()) [[likely]]
+      return me.exec->takes_turns(handle.address());
+    return this->wait_in(core_.givers(), me, handle.address());
+  }
+
+  // For select.
+  bool try_now() { return (this->how = core_.give(this->what)) != passing::waits; }
+  wait_list& list() noexcept { return core_.givers(); }
+
+ protected:
+  void conclude() const {
+    this->check();
+    if (this->how != passing::done) [[unlikely]]
+      throw_passing(this->how);
+  }
+  channel_core<Store>& core() const noexcept { return core_; }
+
+ private:
+  channel_core<Store>& core_;
+};
+
+template <class Store>
+class take_await : public take_place<typename Store::value_type> {
+ public:
+  explicit take_await(channel_core<Store>& core) noexcept : core_(core) {}
+
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
+    task_state& me = suspend_at(handle, where);
+    if (!me.is_cancelled() && try_now()) [[likely]]
+      return me.exec->takes_turns(handle.address());
+    return this->wait_in(core_.takers(), me, handle.address());
+  }
+
+  // For select.
+  bool try_now() noexcept { return (this->how = core_.take(this->got)) != passing::waits; }
+  wait_list& list() noexcept { return core_.takers(); }
+
+ protected:
+  channel_core<Store>& core() const noexcept { return core_; }
+
+ private:
+  channel_core<Store>& core_;
+};
+
+}  // namespace detail
+}  // namespace rota
