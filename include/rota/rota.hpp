@@ -52,6 +52,7 @@
 #include <rota/scope/failures.hpp>
 #include <rota/scope/gather.hpp>
 #include <rota/scope/parallel.hpp>
+#include <rota/scope/select.hpp>
 #include <rota/scope/task_group.hpp>
 #include <rota/scope/task_status.hpp>
 #include <rota/scope/this_task.hpp>
@@ -61,6 +62,7 @@
 #include <rota/scope/when_any.hpp>
 #include <rota/sync/any_thread.hpp>
 #include <rota/sync/barrier.hpp>
+#include <rota/sync/broadcast.hpp>
 #include <rota/sync/capacity_limiter.hpp>
 #include <rota/sync/channel.hpp>
 #include <rota/sync/condition_variable.hpp>
@@ -68,5 +70,8 @@
 #include <rota/sync/latch.hpp>
 #include <rota/sync/mutex.hpp>
 #include <rota/sync/once.hpp>
+#include <rota/sync/oneshot.hpp>
+#include <rota/sync/queue.hpp>
 #include <rota/sync/semaphore.hpp>
 #include <rota/sync/shared_mutex.hpp>
+#include <rota/sync/watch.hpp>

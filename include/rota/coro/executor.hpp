@@ -10,6 +10,7 @@
 #include <utility>
 
 #include <rota/base/config.hpp>
+#include <rota/base/random.hpp>
 #include <rota/base/report.hpp>
 #include <rota/coro/ready_queue.hpp>
 
@@ -139,6 +140,9 @@ class executor {
     return true;
   }
 
+  /// A random number, the same in every run: for choices that must be fair.
+  std::uint64_t draw() noexcept { return dice_.next(); }
+
   /// Asks the operation or timer that the task waits for (detail::wait_kind) to end early.
   virtual void cancel_wait(detail::task_state& task) noexcept = 0;
   /// A scope of the task is about to be cancelled, with this record, or with none for lack of memory.
@@ -229,6 +233,7 @@ class executor {
   detail::task_state** running_ = nullptr;  // running_task() of the thread that runs this executor
   unsigned inline_left_ = inline_completions;
   detail::executor_kind kind_;
+  detail::random dice_{1};
 };
 
 }  // namespace rota

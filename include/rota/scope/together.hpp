@@ -70,6 +70,7 @@ class held_frame {
   T take() { return outcome_.take(); }
   const std::exception_ptr* error() const noexcept { return outcome_.error(); }
   bool is_done() const noexcept { return outcome_.is_done(); }
+  bool has_value() const noexcept { return outcome_.has_value(); }
 
  protected:
   void adopt(task<T>&& t) { frame_ = task_access::release(t).address(); }

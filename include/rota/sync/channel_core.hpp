@@ -202,14 +202,15 @@ class channel_core {
   void admit() noexcept {
     while (waiter* first = givers_.first()) {
       auto& giver = static_cast<give_place<item>&>(*first);
-      if (giver.what && !takers_.empty())
-        hand_over(*giver.what);
-      else if (has_room())
-        accept(giver.what);
-      else
-        return;
+      const bool directly = giver.what && !takers_.empty();
+      if (!directly && !has_room()) return;
+      givers_.remove(giver);  // first: a taker that stands in a select may bring us here again
       giver.how = passing::done;
-      givers_.grant(giver);
+      if (directly)
+        hand_over(*giver.what);
+      else
+        accept(giver.what);
+      giver.granted(giver);
     }
   }
   template <class Place>
@@ -251,6 +252,7 @@ class give_await : public give_place<typename Store::value_type> {
   // For select.
   bool try_now() { return (this->how = core_.give(this->what)) != passing::waits; }
   wait_list& list() noexcept { return core_.givers(); }
+  const void* channel() const noexcept { return &core_; }
 
  protected:
   void conclude() const {
@@ -281,6 +283,7 @@ class take_await : public take_place<typename Store::value_type> {
   // For select.
   bool try_now() noexcept { return (this->how = core_.take(this->got)) != passing::waits; }
   wait_list& list() noexcept { return core_.takers(); }
+  const void* channel() const noexcept { return &core_; }
 
  protected:
   channel_core<Store>& core() const noexcept { return core_; }

@@ -1,0 +1,315 @@
+// select: one of several things happens, the others provably not.
+#include <rota/scope/select.hpp>
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "support/rota_test.hpp"
+
+using namespace std::chrono_literals;
+using namespace rota_test;
+using rota::task;
+
+namespace {
+
+task<int> number_after(rota::duration d, int n) {
+  co_await rota::sleep_for(d);
+  co_return n;
+}
+task<> fail_after(rota::duration d) {
+  co_await rota::sleep_for(d);
+  throw std::runtime_error("failed");
+}
+
+}  // namespace
+
+TEST_CASE("a select takes what is there, and nothing else") {
+  run([]() -> task<> {
+    auto [ta, ra] = rota::channel<int>(4);
+    auto [tb, rb] = rota::channel<std::string>(4);
+    co_await tb.send("the only item, longer than fifteen");
+    auto first = co_await rota::select(ra.receive(), rb.receive());
+    REQUIRE(first.index() == 1);
+    REQUIRE(!first.has<0>());
+    REQUIRE(first.get<1>() == "the only item, longer than fifteen");
+    REQUIRE(usage_error_of([&] { (void)first.get<0>(); }) == rota::usage_error::kind::no_value);
+    co_await ta.send(1);
+    co_await tb.send("stays");
+    auto second = co_await rota::select_biased(ra.receive(), rb.receive());
+    REQUIRE(second.index() == 0);
+    REQUIRE(second.get<0>() == 1);
+    REQUIRE(rb.statistics().size == 1);
+  });
+}
+
+TEST_CASE("a select that waits is granted once, and its other cases are out of their lists in the same moment") {
+  run([]() -> task<> {
+    auto [ta, ra] = rota::channel<int>(0);
+    auto [tb, rb] = rota::channel<int>(0);
+    const auto choose = [](rota::receiver<int> a, rota::receiver<int> b) -> task<int> {
+      auto r = co_await rota::select(a.receive(), b.receive());
+      co_return r.index() == 0 ? r.get<0>() : r.get<1>();
+    };
+    rota::join_handle<int> choosing = rota::spawn(choose, ra.clone(), rb.clone());
+    co_await rota::yield();
+    REQUIRE(ra.statistics().waiting_receivers == 1);
+    REQUIRE(rb.statistics().waiting_receivers == 1);
+    REQUIRE(tb.try_send(7));
+    REQUIRE(!ta.try_send(8));  // although the task has not run yet
+    REQUIRE(!tb.try_send(9));
+    const int got = co_await choosing;
+    REQUIRE(got == 7);
+  });
+}
+
+TEST_CASE("a send that loses a select has not happened, and its item is where it was") {
+  run([]() -> task<> {
+    auto [ta, ra] = rota::channel<std::unique_ptr<int>>(0);
+    auto [tb, rb] = rota::channel<int>(1);
+    auto item = std::make_unique<int>(5);
+    const auto offer = [](rota::sender<std::unique_ptr<int>> to, rota::receiver<int> from,
+                          std::unique_ptr<int>& what) -> task<std::size_t> {
+      const auto r = co_await rota::select(to.send(std::move(what)), from.receive());
+      co_return r.index();
+    };
+    rota::join_handle<std::size_t> offering = rota::spawn(offer, ta.clone(), rb.clone(), std::ref(item));
+    co_await rota::yield();
+    REQUIRE(ra.statistics().waiting_senders == 1);
+    co_await tb.send(1);
+    std::size_t which = co_await offering;
+    REQUIRE(which == 1);
+    REQUIRE(item);
+    REQUIRE(!ra.try_receive());
+    offering = rota::spawn(offer, ta.clone(), rb.clone(), std::ref(item));
+    co_await rota::yield();
+    const auto got = ra.try_receive();
+    REQUIRE(got);
+    REQUIRE(**got == 5);
+    which = co_await offering;
+    REQUIRE(which == 0);
+    REQUIRE(!item);
+  });
+}
+
+TEST_CASE("among cases that are ready a select is fair, and a biased one takes the first") {
+  run([]() -> task<> {
+    auto [ta, ra] = rota::channel<int>(1000);
+    auto [tb, rb] = rota::channel<int>(1000);
+    for (int i = 0; i != 1000; ++i) {
+      co_await ta.send(i);
+      co_await tb.send(i);
+    }
+    std::array<int, 2> fair{};
+    std::array<int, 2> biased{};
+    for (int i = 0; i != 400; ++i) {
+      const auto r = co_await rota::select(ra.receive(), rb.receive());
+      ++fair[r.index()];
+    }
+    for (int i = 0; i != 400; ++i) {
+      const auto r = co_await rota::select_biased(ra.receive(), rb.receive());
+      ++biased[r.index()];
+    }
+    REQUIRE(fair[0] > 100);
+    REQUIRE(fair[1] > 100);
+    REQUIRE(biased[0] == 400);
+  });
+}
+
+TEST_CASE("a timer in a select ends it when nothing came, and a channel is then as it was") {
+  run([]() -> task<> {
+    auto [tx, rx] = rota::channel<int>(1);
+    auto late = co_await rota::select(rx.receive(), rota::sleep_for(1ms));
+    REQUIRE(late.index() == 1);
+    REQUIRE(late.has<1>());
+    REQUIRE(rx.statistics().waiting_receivers == 0);
+    co_await tx.send(3);
+    auto early = co_await rota::select(rx.receive(), rota::sleep_for(1h));
+    REQUIRE(early.index() == 0);
+    REQUIRE(early.get<0>() == 3);
+    // The item comes while the timer runs: the timer is cancelled and gone before the select goes on.
+    const auto send_later = [](rota::sender<int> to) -> task<> {
+      co_await rota::yield();
+      co_await to.send(4);
+    };
+    (void)rota::spawn(send_later, tx.clone());
+    auto in_time = co_await rota::select(rota::sleep_for(1h), rx.receive());
+    REQUIRE(in_time.index() == 1);
+    REQUIRE(in_time.get<1>() == 4);
+    REQUIRE(!in_time.has<0>());
+  });
+}
+
+TEST_CASE("tasks and callables are cases, too: the first decides, the others are cancelled and have ended") {
+  run([]() -> task<> {
+    auto [tx, rx] = rota::channel<int>(1);
+    bool unwound = false;
+    const auto slow = [&]() -> task<int> {
+      try {
+        co_await rota::sleep_for(1h);
+      } catch (const rota::cancelled&) {
+        unwound = true;
+        throw;
+      }
+      co_return 1;
+    };
+    auto r = co_await rota::select(rx.receive(), slow, number_after(1ms, 2));
+    REQUIRE(r.index() == 2);
+    REQUIRE(r.get<2>() == 2);
+    REQUIRE(unwound);
+    auto only_tasks = co_await rota::select(number_after(1h, 1), number_after(1ms, 2));
+    REQUIRE(only_tasks.index() == 1);
+    bool failed = false;
+    try {
+      (void)co_await rota::select(rx.receive(), fail_after(1ms), number_after(1h, 3));
+    } catch (const std::runtime_error&) {
+      failed = true;
+    }
+    REQUIRE(failed);
+    REQUIRE(rx.statistics().waiting_receivers == 0);
+  });
+}
+
+TEST_CASE(
+    "a task that loses and succeeds all the same: its value is there, and if nobody looks at it, that is reported") {
+  run([]() -> task<> {
+    captured_reports reports;
+    auto [tx, rx] = rota::channel<int>(1);
+    const auto stubborn = []() -> task<std::string> {
+      try {
+        co_await rota::sleep_for(1h);
+      } catch (const rota::cancelled&) {
+      }
+      co_return "done all the same, and longer than fifteen";
+    };
+    const auto send_later = [](rota::sender<int> to) -> task<> {
+      co_await rota::yield();
+      co_await to.send(4);
+    };
+    (void)rota::spawn(send_later, tx.clone());
+    auto r = co_await rota::select(rx.receive(), stubborn);
+    REQUIRE(r.index() == 0);
+    REQUIRE(r.get<0>() == 4);
+    REQUIRE(r.has<1>());
+    REQUIRE(r.get<1>() == "done all the same, and longer than fifteen");
+    (void)rota::spawn(send_later, tx.clone());
+    {
+      auto ignored = co_await rota::select(rx.receive(), stubborn);
+      REQUIRE(ignored.get<0>() == 4);
+      REQUIRE(reports.size() == 0);
+    }
+    INFO(reports.all());
+    REQUIRE(reports.size() == 1);
+    REQUIRE(reports.contains("case 1 of a select had succeeded although case 0 was first"));
+  });
+}
+
+TEST_CASE("a select that is cancelled has done nothing") {
+  run([]() -> task<> {
+    auto [tx, rx] = rota::channel<int>(0);
+    int got = 0;
+    const auto choose = [](rota::receiver<int> from, int& into, bool with_timer) -> task<> {
+      if (with_timer) {
+        auto r = co_await rota::select(from.receive(), rota::sleep_for(1h));
+        into = r.get<0>();
+      } else {
+        auto r = co_await rota::select(from.receive(), from.receive());
+        into = 1;
+      }
+    };
+    for (const bool with_timer : {false, true}) {
+      rota::join_handle<> choosing = rota::spawn(choose, rx.clone(), std::ref(got), with_timer);
+      co_await rota::yield();
+      choosing.cancel();
+      REQUIRE(!tx.try_send(1));
+      while (!choosing.done()) co_await rota::yield();
+      REQUIRE(choosing.cancelled());
+      REQUIRE(got == 0);
+    }
+    rota::join_handle<> granted = rota::spawn(choose, rx.clone(), std::ref(got), true);
+    co_await rota::yield();
+    REQUIRE(tx.try_send(6));
+    granted.cancel();  // too late
+    while (!granted.done()) co_await rota::yield();
+    REQUIRE(got == 6);
+  });
+}
+
+TEST_CASE("the end of a stream, and a broken pipe, are what a select throws if their case is the one") {
+  run([]() -> task<> {
+    auto [ta, ra] = rota::channel<int>(1);
+    auto [tb, rb] = rota::channel<int>(1);
+    ta.close();
+    std::error_code error;
+    try {
+      (void)co_await rota::select(ra.receive(), rb.receive());
+    } catch (const std::system_error& e) {
+      error = e.code();
+    }
+    REQUIRE(error == rota::errc::end_of_stream);
+    auto ended = co_await rota::select(rb.receive(), ra.next());
+    REQUIRE(ended.index() == 1);
+    REQUIRE(!ended.get<1>());
+  });
+}
+
+TEST_CASE("broadcasts, watches, queues and permits stand in a select") {
+  run([]() -> task<> {
+    rota::broadcast_sender<int> news = rota::broadcast<int>(4);
+    rota::broadcast_receiver<int> reader = news.subscribe();
+    auto [wtx, wrx] = rota::watch<int>(0);
+    rota::queue<int> q(4);
+    auto [tx, rx] = rota::channel<int>(1);
+    co_await tx.send(1);  // full: no room to reserve
+    const auto wake = [&](int which) -> task<> {
+      co_await rota::yield();
+      if (which == 0) news.send(1);
+      if (which == 1) wtx.send(1);
+      if (which == 2) co_await q.put(1);
+      if (which == 3) (void)rx.try_receive();
+    };
+    for (int which = 0; which != 4; ++which) {
+      rota::join_handle<> waking = rota::spawn(wake, which);
+      auto r = co_await rota::select(reader.next(), wrx.changed(), q.get(), tx.reserve());
+      REQUIRE(r.index() == static_cast<std::size_t>(which));
+      if (which == 0) REQUIRE(r.get<0>()->item == 1);
+      co_await waking;
+    }
+    REQUIRE(rx.statistics().reserved == 0);
+  });
+}
+
+TEST_CASE("a select that would wait for itself is refused") {
+  run([]() -> task<> {
+    auto [tx, rx] = rota::channel<int>(0);
+    bool refused = false;
+    try {
+      (void)co_await rota::select(tx.send(1), rx.receive());
+    } catch (const rota::usage_error& error) {
+      refused = error.which() == rota::usage_error::kind::invalid_argument;
+    }
+    REQUIRE(refused);
+    REQUIRE(rx.statistics().waiting_senders == 0);
+    REQUIRE(rx.statistics().waiting_receivers == 0);
+  });
+}
+
+TEST_CASE("natural spellings of select: owning temporaries, within a timeout") {
+  run([]() -> task<> {
+    auto [ta, ra] = rota::channel<std::string>(1);
+    auto [tb, rb] = rota::channel<std::string>(1);
+    auto sent = co_await rota::select(ta.send(std::string("a temporary, longer than fifteen")), rb.receive());
+    REQUIRE(sent.index() == 0);
+    const std::string kept = "a copy, and that is longer than fifteen";
+    auto received = co_await rota::select(ra.receive(), ta.send(kept), tb.send(kept));
+    REQUIRE((received.index() == 0 || received.index() == 2));
+    auto limited = co_await rota::timeout(1h, rota::select(ra.next(), rb.next(), rota::sleep_for(1ms)));
+    REQUIRE(limited.index() <= 2);
+    if (auto r = co_await rota::select(ra.next(), rota::sleep_for(0ms)); r.index() == 0) REQUIRE(r.get<0>());
+  });
+}
