@@ -74,4 +74,5 @@
 #include <rota/sync/queue.hpp>
 #include <rota/sync/semaphore.hpp>
 #include <rota/sync/shared_mutex.hpp>
+#include <rota/sync/thread_channel.hpp>
 #include <rota/sync/watch.hpp>

@@ -419,8 +419,12 @@ struct channel_access {
   template <class Sender, class Receiver, class Store, class... Args>
   static channel_ends<Sender, Receiver> make(Args&&... args) {
     auto& channel = *new shared_channel<Store>(static_cast<Args&&>(args)...);
-    Sender tx{sending_link<Store>(channel)};
-    return channel_ends<Sender, Receiver>(std::move(tx), Receiver(receiving_link<Store>(channel)));
+    return ends_of<Sender, Receiver, sending_link<Store>, receiving_link<Store>>(channel);
+  }
+  template <class Sender, class Receiver, class SendingLink, class ReceivingLink, class Channel>
+  static channel_ends<Sender, Receiver> ends_of(Channel& channel) {
+    Sender tx{SendingLink(channel)};
+    return channel_ends<Sender, Receiver>(std::move(tx), Receiver(ReceivingLink(channel)));
   }
 };
 // std::less would cost <functional>.

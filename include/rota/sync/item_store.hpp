@@ -50,6 +50,11 @@ class fifo_store {
 
   fifo_store() noexcept = default;
   ~fifo_store() { clear(); }
+  void swap(fifo_store& other) noexcept {
+    slots_.swap(other.slots_);
+    std::swap(head_, other.head_);
+    std::swap(tail_, other.tail_);
+  }
 
   bool empty() const noexcept { return head_ == tail_; }
   std::size_t size() const noexcept { return tail_ - head_; }

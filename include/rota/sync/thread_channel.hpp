@@ -1,0 +1,314 @@
+// Any thread: mpsc_channel<T>(capacity), mpmc_channel<T>(capacity), any_thread::oneshot<T>(): items between tasks of any
+// loops and pools, and plain threads.
+//
+//   auto [tx, rx] = rota::mpsc_channel<job>(64);
+//   std::thread worker([tx = std::move(tx)]() mutable { tx.blocking_send(job{}); });
+//   while (auto one = co_await rx.next()) ...
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+#include <rota/base/error.hpp>
+#include <rota/base/usage_error.hpp>
+#include <rota/coro/concepts.hpp>
+#include <rota/sync/channel.hpp>
+#include <rota/sync/thread_channel_core.hpp>
+
+namespace rota {
+
+namespace detail {
+
+/// An open end. Each belongs to one thread at a time; two ends may be used at the same time.
+template <class T, channel_side Side>
+class thread_channel_link {
+ public:
+  explicit thread_channel_link(thread_channel<T>& channel) noexcept : channel_(&channel) {
+    if constexpr (Side == channel_side::sends)
+      channel.add_sender();
+    else
+      channel.add_receiver();
+  }
+  thread_channel_link(thread_channel_link&& other) noexcept : channel_(std::exchange(other.channel_, nullptr)) {}
+  thread_channel_link& operator=(thread_channel_link&& other) noexcept {
+    if (this != &other) {
+      close();
+      channel_ = std::exchange(other.channel_, nullptr);
+    }
+    return *this;
+  }
+  ~thread_channel_link() { close(); }
+
+  explicit operator bool() const noexcept { return channel_ != nullptr; }
+  thread_channel<T>& operator*() const {
+    if (!channel_) [[unlikely]]
+      throw_passing(passing::closed);
+    return *channel_;
+  }
+  thread_channel_link clone() const { return thread_channel_link(**this); }
+  void close() noexcept {
+    thread_channel<T>* const channel = std::exchange(channel_, nullptr);
+    if (!channel) return;
+    bool last = false;
+    if constexpr (Side == channel_side::sends)
+      last = channel->drop_sender();
+    else
+      last = channel->drop_receiver();
+    if (last) delete channel;
+  }
+
+ private:
+  thread_channel<T>* channel_;
+};
+
+template <class T>
+class [[nodiscard]] thread_send_awaiter : public thread_channel_await<T, thread_give_place<T>> {
+ public:
+  using thread_channel_await<T, thread_give_place<T>>::thread_channel_await;
+  void operator co_await() & = delete;
+  pinned_awaiter<thread_send_awaiter> operator co_await() && noexcept { return pinned_awaiter(*this); }
+  void await_resume() {
+    this->check();
+    if (this->how != passing::done) throw_passing(this->how);
+  }
+};
+template <class T>
+class [[nodiscard]] thread_send_copy_awaiter : public thread_channel_await<T, thread_give_place<T>> {
+ public:
+  thread_send_copy_awaiter(thread_channel<T>& channel, const T& gives)
+      : thread_channel_await<T, thread_give_place<T>>(channel, std::addressof(copy_)), copy_(gives) {}
+  void await_resume() {
+    this->check();
+    if (this->how != passing::done) throw_passing(this->how);
+  }
+
+ private:
+  T copy_;
+};
+template <class T>
+class [[nodiscard]] thread_receive_awaiter : public thread_channel_await<T, thread_take_place<T>> {
+ public:
+  using thread_channel_await<T, thread_take_place<T>>::thread_channel_await;
+  T await_resume() {
+    this->check();
+    if (this->how != passing::done) throw_passing(this->how);
+    return std::move(*this->got);
+  }
+};
+template <class T>
+class [[nodiscard]] thread_next_awaiter : public thread_channel_await<T, thread_take_place<T>> {
+ public:
+  using thread_channel_await<T, thread_take_place<T>>::thread_channel_await;
+  std::optional<T> await_resume() {
+    this->check();
+    if (this->how == passing::closed) throw_passing(this->how);
+    return std::move(this->got);
+  }
+};
+
+}  // namespace detail
+
+/// The sending end of an mpsc_channel or mpmc_channel. Any thread; one end is used by one thread at a time.
+template <class T>
+class thread_sender {
+ public:
+  using value_type = T;
+
+  thread_sender(thread_sender&&) noexcept = default;
+  thread_sender& operator=(thread_sender&&) noexcept = default;
+
+  thread_sender clone() const { return thread_sender(link_.clone()); }
+  /// For tasks: as sender::send.
+  detail::thread_send_awaiter<T> send(T&& item) { return detail::thread_send_awaiter<T>(*link_, std::addressof(item)); }
+  detail::thread_send_copy_awaiter<T> send(const T& item)
+    requires std::is_copy_constructible_v<T>
+  {
+    return detail::thread_send_copy_awaiter<T>(*link_, item);
+  }
+  /// False, with `item` untouched, when it would have to wait. Throws std::errc::broken_pipe when every receiver is gone.
+  bool try_send(T&& item) {
+    detail::thread_give_place<T> place(std::addressof(item));
+    const detail::passing how = (*link_).give(place, false);
+    if (how != detail::passing::done && how != detail::passing::waits) detail::throw_passing(how);
+    return how == detail::passing::done;
+  }
+  bool try_send(const T& item)
+    requires std::is_copy_constructible_v<T>
+  {
+    T copy(item);
+    return try_send(std::move(copy));
+  }
+  /// For threads that run no tasks: blocks until the item was accepted. Throws as send(), and usage_error (blocking_in_loop)
+  /// on the thread of an event loop or a pool.
+  void blocking_send(T&& item) {
+    if (detail::blocking_guard::forbidden()) detail::throw_blocks_a_loop();
+    pthread_cond_t told = PTHREAD_COND_INITIALIZER;
+    detail::thread_give_place<T> place(std::addressof(item));
+    place.thread = &told;
+    detail::thread_channel<T>& channel = *link_;
+    if (channel.give(place, true) == detail::passing::waits) channel.block(place);
+    pthread_cond_destroy(&told);
+    if (place.how != detail::passing::done) detail::throw_passing(place.how);
+  }
+  void blocking_send(const T& item)
+    requires std::is_copy_constructible_v<T>
+  {
+    T copy(item);
+    blocking_send(std::move(copy));
+  }
+
+  void close() noexcept { link_.close(); }
+  bool is_open() const noexcept { return static_cast<bool>(link_); }
+  bool has_receiver() const noexcept { return link_ && (*link_).has_receiver(); }
+  channel_statistics statistics() const { return (*link_).statistics(); }
+
+ private:
+  friend detail::channel_access;
+  using link = detail::thread_channel_link<T, detail::channel_side::sends>;
+  explicit thread_sender(link&& l) noexcept : link_(std::move(l)) {}
+
+  link link_;
+};
+
+/// The receiving end of an mpsc_channel (the only one) or an mpmc_channel (clone()). Any thread; one end is used by one thread
+/// at a time.
+template <class T, bool Many>
+class thread_receiver {
+ public:
+  using value_type = T;
+
+  thread_receiver(thread_receiver&&) noexcept = default;
+  thread_receiver& operator=(thread_receiver&&) noexcept = default;
+
+  thread_receiver clone() const
+    requires Many
+  {
+    return thread_receiver(link_.clone());
+  }
+  /// For tasks: as receiver::receive and next.
+  detail::thread_receive_awaiter<T> receive() { return detail::thread_receive_awaiter<T>(*link_); }
+  detail::thread_next_awaiter<T> next() { return detail::thread_next_awaiter<T>(*link_); }
+  /// Nothing when it would have to wait, and at the end of the stream.
+  std::optional<T> try_receive() {
+    detail::thread_take_place<T> place;
+    (void)(*link_).take(place, false);
+    return std::move(place.got);
+  }
+  /// For threads that run no tasks: blocks until there is an item; empty at the end of the stream. Throws usage_error
+  /// (blocking_in_loop) on the thread of an event loop or a pool.
+  std::optional<T> blocking_next() {
+    if (detail::blocking_guard::forbidden()) detail::throw_blocks_a_loop();
+    pthread_cond_t told = PTHREAD_COND_INITIALIZER;
+    detail::thread_take_place<T> place;
+    place.thread = &told;
+    detail::thread_channel<T>& channel = *link_;
+    if (channel.take(place, true) == detail::passing::waits) channel.block(place);
+    pthread_cond_destroy(&told);
+    if (place.how == detail::passing::closed) detail::throw_passing(place.how);
+    return std::move(place.got);
+  }
+  /// The same, but the end of the stream is errc::end_of_stream.
+  T blocking_receive() {
+    std::optional<T> item = blocking_next();
+    if (!item) detail::throw_passing(detail::passing::no_sender);
+    return std::move(*item);
+  }
+
+  void close() noexcept { link_.close(); }
+  bool is_open() const noexcept { return static_cast<bool>(link_); }
+  channel_statistics statistics() const { return (*link_).statistics(); }
+
+ private:
+  friend detail::channel_access;
+  using link = detail::thread_channel_link<T, detail::channel_side::receives>;
+  explicit thread_receiver(link&& l) noexcept : link_(std::move(l)) {}
+
+  link link_;
+};
+
+namespace detail {
+template <class T, bool Many>
+channel_ends<thread_sender<T>, thread_receiver<T, Many>> make_thread_channel(std::size_t capacity) {
+  auto& channel = *new thread_channel<T>(checked_capacity(capacity));
+  return channel_access::ends_of<thread_sender<T>, thread_receiver<T, Many>,
+                                 thread_channel_link<T, channel_side::sends>,
+                                 thread_channel_link<T, channel_side::receives>>(channel);
+}
+}  // namespace detail
+
+template <class T>
+using mpsc_ends = channel_ends<thread_sender<T>, thread_receiver<T, false>>;
+template <class T>
+using mpmc_ends = channel_ends<thread_sender<T>, thread_receiver<T, true>>;
+
+/// Many senders, one receiver, on any threads: `auto [tx, rx] = rota::mpsc_channel<int>(64);`. At most `capacity` items; 0 is a
+/// rendezvous. First come, first served. A task is resumed on its own executor.
+template <class T>
+mpsc_ends<T> mpsc_channel(std::size_t capacity) {
+  return detail::make_thread_channel<T, false>(capacity);
+}
+/// Many senders and many receivers, on any threads; each item goes to one receiver, to whoever waited longest.
+template <class T>
+mpmc_ends<T> mpmc_channel(std::size_t capacity) {
+  return detail::make_thread_channel<T, true>(capacity);
+}
+
+namespace any_thread {
+
+/// Sends once. Destroyed unused, it tells the receiver that nothing will come. Any thread.
+template <class T>
+class oneshot_sender {
+ public:
+  oneshot_sender(oneshot_sender&&) noexcept = default;
+  oneshot_sender& operator=(oneshot_sender&&) noexcept = default;
+
+  /// Never waits. Throws usage_error when it has sent before, std::errc::broken_pipe when the receiver is gone.
+  void send(T value) {
+    if (!sender_.is_open()) throw usage_error(usage_error::kind::already_set, "a oneshot was sent twice");
+    (void)sender_.try_send(std::move(value));
+    sender_.close();
+  }
+  bool has_receiver() const noexcept { return sender_.has_receiver(); }
+
+ private:
+  template <class U>
+  friend auto oneshot();
+  explicit oneshot_sender(thread_sender<T>&& s) noexcept : sender_(std::move(s)) {}
+  thread_sender<T> sender_;
+};
+
+/// Receives once: `co_await rx.receive()` in a task, rx.blocking_receive() on a plain thread. Both throw errc::end_of_stream
+/// when the sender has gone without sending.
+template <class T>
+class oneshot_receiver {
+ public:
+  oneshot_receiver(oneshot_receiver&&) noexcept = default;
+  oneshot_receiver& operator=(oneshot_receiver&&) noexcept = default;
+
+  detail::thread_receive_awaiter<T> receive() { return receiver_.receive(); }
+  T blocking_receive() { return receiver_.blocking_receive(); }
+  std::optional<T> try_receive() { return receiver_.try_receive(); }
+  void close() noexcept { receiver_.close(); }
+
+ private:
+  template <class U>
+  friend auto oneshot();
+  explicit oneshot_receiver(thread_receiver<T, false>&& r) noexcept : receiver_(std::move(r)) {}
+  thread_receiver<T, false> receiver_;
+};
+
+/// One value, from one thread to another: `auto [tx, rx] = rota::any_thread::oneshot<int>();`.
+template <class T>
+auto oneshot() {
+  mpsc_ends<T> ends = mpsc_channel<T>(1);
+  return channel_ends<oneshot_sender<T>, oneshot_receiver<T>>(oneshot_sender<T>(std::move(ends.tx)),
+                                                              oneshot_receiver<T>(std::move(ends.rx)));
+}
+
+}  // namespace any_thread
+}  // namespace rota
