@@ -59,7 +59,7 @@ class fork {
     failure_told_.store(false, std::memory_order_relaxed);
     is_slow_ = has_scope_ = is_joining_ = false;
   }
-  void add(fork_child& child, void* frame, outcome_base& outcome) noexcept {
+  [[gnu::always_inline]] void add(fork_child& child, void* frame, outcome_base& outcome) noexcept {
     promise_of(frame).outcome = &outcome;
     child.frame = frame;
     child.outcome = &outcome;
@@ -70,7 +70,7 @@ class fork {
     newest_ = &child;
   }
   /// False: all have ended. True: the parent is suspended.
-  bool go() noexcept {
+  [[gnu::always_inline]] bool go() noexcept {
     if (waiting_ != 0) {
       if (home_->worker().must_leave() && !kept_ && home_->worker().deque.push(newest_)) [[unlikely]] {
         ++waiting_;
@@ -81,7 +81,7 @@ class fork {
     return !run_all(newest_);
   }
   /// Back in the parent. False: all of it took place here, and nothing failed or was cancelled.
-  bool leave() noexcept {
+  [[gnu::always_inline]] bool leave() noexcept {
     if (!is_slow_) [[likely]] {
       home_->forks = outer_;
       return false;
@@ -110,7 +110,7 @@ class fork {
 
   scope_node& scope() noexcept { return has_scope_ ? own_scope_ : *scope_; }
 
-  void push(fork_child& child) noexcept {
+  [[gnu::always_inline]] void push(fork_child& child) noexcept {
     ++waiting_;
     if (!home_->worker().deque.push(&child)) [[unlikely]]
       child.kept = std::exchange(kept_, &child);
@@ -127,7 +127,7 @@ class fork {
     return !join();
   }
   // True: the child has ended.
-  bool run_here(fork_child& child) noexcept {
+  [[gnu::always_inline]] bool run_here(fork_child& child) noexcept {
     promise_base& its = promise_of(child.frame);
     outcome_base& outcome = *child.outcome;
     its.state = &home_->state;
@@ -148,7 +148,7 @@ class fork {
     return true;
   }
   // The newest of ours; null when others have all that are left.
-  fork_child* next_of_ours() noexcept {
+  [[gnu::always_inline]] fork_child* next_of_ours() noexcept {
     while (waiting_ != 0) {
       fork_child* child = nullptr;
       if (kept_) [[unlikely]]

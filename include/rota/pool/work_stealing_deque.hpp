@@ -52,7 +52,7 @@ class work_stealing_deque {
   // The owner's thread.
 
   /// False: there was no memory, and nothing was pushed.
-  [[nodiscard]] bool push(T* item) noexcept {
+  [[nodiscard, gnu::always_inline]] bool push(T* item) noexcept {
     const std::int64_t b = bottom_now_;
     if (b - top_seen_ >= ring_now_->capacity && !make_room(b)) return false;
     ring_now_->put(b, item);

@@ -38,17 +38,9 @@ class held_frame {
   explicit held_frame(task<T>&& t) { adopt(std::move(t)); }
   held_frame(const held_frame&) = delete;
   held_frame& operator=(const held_frame&) = delete;
-  ~held_frame() {
-    if (!is_on_loop_) {  // an ended one has freed itself
-      if (frame_ && !outcome_.is_done()) std::coroutine_handle<>::from_address(frame_).destroy();
-      return;
-    }
-    free_extras(state_);
-    if (state_.has(task_state::frame_ended))
-      frame_memory::free_block(frame_, state_.has(task_state::plain_block));
-    else
-      std::coroutine_handle<>::from_address(frame_).destroy();
-    state_.~held_state();
+  [[gnu::always_inline]] ~held_frame() {
+    if (is_on_loop_ || !outcome_.is_done()) [[unlikely]]
+      drop();  // else the frame has freed itself
   }
 
   /// Before it is started, and if the argument was none: makes its frame.
@@ -65,7 +57,7 @@ class held_frame {
     state_.references_ = 1;  // ours: the outcome stays until we go
     loop_access::start(loop, owner, state_);
   }
-  void fork_into(fork& all) noexcept { all.add(forked_, frame_, outcome_); }
+  [[gnu::always_inline]] void fork_into(fork& all) noexcept { all.add(forked_, frame_, outcome_); }
   bool is(const task_state* child) const noexcept { return is_on_loop_ && &state_ == child; }
   T take() { return outcome_.take(); }
   const std::exception_ptr* error() const noexcept { return outcome_.error(); }
@@ -81,6 +73,19 @@ class held_frame {
   }
 
  private:
+  ROTA_NOINLINE void drop() noexcept {
+    if (!is_on_loop_) {
+      if (frame_) std::coroutine_handle<>::from_address(frame_).destroy();
+      return;
+    }
+    free_extras(state_);
+    if (state_.has(task_state::frame_ended))
+      frame_memory::free_block(frame_, state_.has(task_state::plain_block));
+    else
+      std::coroutine_handle<>::from_address(frame_).destroy();
+    state_.~held_state();
+  }
+
   void* frame_ = nullptr;
   bool is_on_loop_ = false;
   task_outcome<T> outcome_;

@@ -34,7 +34,7 @@ class all_awaiter_base {
  public:
   all_awaiter_base(const all_awaiter_base&) = delete;
   all_awaiter_base& operator=(const all_awaiter_base&) = delete;
-  ~all_awaiter_base() {
+  [[gnu::always_inline]] ~all_awaiter_base() {
     if (how_ == how::on_loop) loop_.~loop_join();
   }
 
@@ -56,17 +56,9 @@ class all_awaiter_base {
   template <class... Args>
   explicit all_awaiter_base(std::in_place_t, Args&&... args) : children_(static_cast<Args&&>(args)...) {}
 
-  void finish() {
-    if (how_ == how::forked) {
-      if (fork_.leave()) [[unlikely]]
-        check_forked();
-    } else if (how_ == how::on_loop) {
-      loop_.leave();
-      if (const std::exception_ptr error = loop_.owner_.conclude()) std::rethrow_exception(error);
-      loop_.throw_if_cancelled("when_all");
-    } else if (how_ == how::cancelled) {
-      throw_cancelled(*cancelled_);
-    }
+  [[gnu::always_inline]] void finish() {
+    if (how_ != how::forked || fork_.leave()) [[unlikely]]
+      finish_slowly();
   }
 
   Children children_;
@@ -92,6 +84,17 @@ class all_awaiter_base {
     fork_.begin(me, frame);
     children_.each([this](auto& child) { child.fork_into(fork_); });
     return fork_.go();
+  }
+  ROTA_NOINLINE void finish_slowly() {
+    if (how_ == how::on_loop) {
+      loop_.leave();
+      if (const std::exception_ptr error = loop_.owner_.conclude()) std::rethrow_exception(error);
+      loop_.throw_if_cancelled("when_all");
+    } else if (how_ == how::forked) {
+      check_forked();
+    } else if (how_ == how::cancelled) {
+      throw_cancelled(*cancelled_);
+    }
   }
   ROTA_COLD void check_forked() {
     std::vector<exception_group::member> errors;
