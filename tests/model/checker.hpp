@@ -27,6 +27,7 @@
 #include <fstream>
 #include <initializer_list>
 #include <map>
+#include <new>
 #include <ostream>
 #include <set>
 #include <source_location>
@@ -54,6 +55,15 @@
 #include <relacy/test_suite.hpp>
 #include <relacy/var.hpp>
 
+// relacy replaces the plain operators, to find leaks and what is used after it was freed; these must agree with them. Each
+// check is one file.
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept { return ::operator new(size); }
+void* operator new[](std::size_t size, const std::nothrow_t&) noexcept { return ::operator new[](size); }
+void operator delete(void* p, std::size_t) noexcept { ::operator delete(p); }
+void operator delete[](void* p, std::size_t) noexcept { ::operator delete[](p); }
+void operator delete(void* p, const std::nothrow_t&) noexcept { ::operator delete(p); }
+void operator delete[](void* p, const std::nothrow_t&) noexcept { ::operator delete[](p); }
+
 namespace rota_model {
 
 // ---- sites and what is broken there
@@ -64,35 +74,47 @@ enum class fault : std::uint8_t { none, order, failure_order, not_atomic, not_wr
 using order = std::memory_order;
 
 struct site {
-  const void* where = nullptr;  // a std::source_location, as a bare pointer
+  std::source_location at;
   op what = op::load;
   order is = order::relaxed;
   order on_failure = order::relaxed;
-
-  std::source_location location() const noexcept { return std::bit_cast<std::source_location>(where); }
 };
 
 struct mutant {
-  const void* where = nullptr;
+  const site* of = nullptr;
   fault is = fault::none;
   order becomes = order::relaxed;
 };
 
-// Fixed room: an allocation inside a check would be counted by relacy.
-inline site sites[128];
+// Fixed room: an allocation inside a check would be counted by relacy. A template's site is one, however often it is
+// instantiated; `marks` are the compiler's pointers to it.
+inline site sites[64];
 inline std::size_t site_count = 0;
+inline struct {
+  const void* where;
+  const site* of;
+} marks[512];
+inline std::size_t mark_count = 0;
 inline mutant seeded;
 inline std::uint64_t progress = 0;
 
+inline const site& add_site(const void* where, op what, order is, order on_failure) {
+  const auto at = std::bit_cast<std::source_location>(where);
+  std::size_t i = 0;
+  while (i != site_count && (sites[i].at.line() != at.line() || sites[i].at.column() != at.column() ||
+                             std::string_view(sites[i].at.file_name()) != at.file_name()))
+    ++i;
+  if (mark_count == std::size(marks) || i == std::size(sites)) std::abort();
+  if (i == site_count) sites[site_count++] = {at, what, is, on_failure};
+  marks[mark_count++] = {where, &sites[i]};
+  return sites[i];
+}
 inline fault fault_here(const void* where, op what, order is, order on_failure = order::relaxed) {
   ++progress;
   std::size_t i = 0;
-  while (i != site_count && sites[i].where != where) ++i;
-  if (i == site_count) {
-    if (site_count == std::size(sites)) std::abort();
-    sites[site_count++] = {where, what, is, on_failure};
-  }
-  return where == seeded.where ? seeded.is : fault::none;
+  while (i != mark_count && marks[i].where != where) ++i;
+  const site& here = i == mark_count ? add_site(where, what, is, on_failure) : *marks[i].of;
+  return &here == seeded.of ? seeded.is : fault::none;
 }
 
 inline rl::memory_order as_relacys(order o) {
@@ -289,8 +311,9 @@ namespace rota_model {
 
 /// A mutant that no check can notice, because what it changes is not needed for what rota promises.
 struct equivalent {
-  std::string_view line;  // a part of the source line
-  std::string_view what;  // a part of the mutant's name
+  std::string_view function;  // a part of its name
+  std::string_view line;      // a part of the source line
+  std::string_view what;      // a part of the mutant's name
   std::string_view why;
 };
 
@@ -341,7 +364,7 @@ inline const char* name_of(order o) {
 
 inline std::vector<mutant> mutants_of(const site& s) {
   std::vector<mutant> all;
-  const auto weaker = [&](order o) { all.push_back({s.where, fault::order, o}); };
+  const auto weaker = [&](order o) { all.push_back({&s, fault::order, o}); };
   switch (s.is) {
     case order::seq_cst:
       weaker(s.what == op::load ? order::acquire : s.what == op::store ? order::release : order::acq_rel);
@@ -354,12 +377,10 @@ inline std::vector<mutant> mutants_of(const site& s) {
     case order::release: weaker(order::relaxed); break;
     default: break;
   }
-  if (s.what == op::cas && s.on_failure == order::seq_cst)
-    all.push_back({s.where, fault::failure_order, order::acquire});
-  if (s.what == op::cas && s.on_failure == order::acquire)
-    all.push_back({s.where, fault::failure_order, order::relaxed});
-  if (s.what == op::rmw || s.what == op::cas) all.push_back({s.where, fault::not_atomic, order::relaxed});
-  if (s.what != op::load) all.push_back({s.where, fault::not_written, order::relaxed});
+  if (s.what == op::cas && s.on_failure == order::seq_cst) all.push_back({&s, fault::failure_order, order::acquire});
+  if (s.what == op::cas && s.on_failure == order::acquire) all.push_back({&s, fault::failure_order, order::relaxed});
+  if (s.what == op::rmw || s.what == op::cas) all.push_back({&s, fault::not_atomic, order::relaxed});
+  if (s.what != op::load) all.push_back({&s, fault::not_written, order::relaxed});
   return all;
 }
 
@@ -490,7 +511,7 @@ int run(checks<Checks...>, broken<Broken...>, std::uint64_t iterations, std::ini
   int caught = static_cast<int>(sizeof...(Broken)) - failures;
   int excused = 0;
   for (std::size_t i = 0; i != known; ++i) {
-    const std::source_location at = sites[i].location();
+    const std::source_location at = sites[i].at;
     const std::string_view file = at.file_name();
     bool mine = false;
     for (const std::string_view f : files) mine |= file.ends_with(f);
@@ -503,7 +524,10 @@ int run(checks<Checks...>, broken<Broken...>, std::uint64_t iterations, std::ini
       std::size_t excuse = equivalents.size();
       for (std::size_t e = 0; e != equivalents.size(); ++e) {
         const equivalent& one = equivalents.begin()[e];
-        if (line.find(one.line) != line.npos && name.find(one.what) != name.npos) excuse = e;
+        const std::string_view function = at.function_name();
+        if (function.find(one.function) != function.npos && line.find(one.line) != line.npos &&
+            name.find(one.what) != name.npos)
+          excuse = e;
       }
       std::printf("%s:%-4u %-22s ", std::string(file.substr(file.rfind('/') + 1)).c_str(), at.line(), name.c_str());
       if (v.check >= 0) {
@@ -522,7 +546,7 @@ int run(checks<Checks...>, broken<Broken...>, std::uint64_t iterations, std::ini
   }
   // What no check reaches would have no mutants.
   for (std::size_t i = 0; i != known; ++i) {
-    const std::string file = sites[i].location().file_name();
+    const std::string file = sites[i].at.file_name();
     bool mine = false;
     for (const std::string_view f : files) mine |= std::string_view(file).ends_with(f);
     if (!mine || !reached.insert(file).second) continue;
@@ -541,7 +565,7 @@ int run(checks<Checks...>, broken<Broken...>, std::uint64_t iterations, std::ini
   for (std::size_t e = 0; e != used.size(); ++e) {
     if (used[e]) continue;
     const equivalent& one = equivalents.begin()[e];
-    std::printf("NO SUCH SURVIVOR: %s, %s\n", std::string(one.line).c_str(), std::string(one.what).c_str());
+    std::printf("NO SUCH SURVIVOR: %s: %s\n", std::string(one.function).c_str(), std::string(one.what).c_str());
     ++failures;
   }
   std::printf("%d mutants found, %d equivalent, %d failures\n", caught, excused, failures);

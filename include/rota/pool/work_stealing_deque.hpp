@@ -15,7 +15,6 @@
 // last item (t = b) is decided by the exchange, whoever it is.
 // Why a thief's slot is the right one: when the exchange succeeds, top was t all the time, so push, which keeps
 // b - top <= capacity, has not used the slot again. When it fails the value is thrown away, which is why slots are atomic.
-// Other stores to bottom (pop's restoring ones) make it larger than top by nothing, so no thief takes anything by them.
 //
 // A full ring is copied into one of twice the size. A thief that still has the old one reads the same items there; old
 // rings live as long as the deque.
@@ -69,13 +68,11 @@ class work_stealing_deque {
       bottom_now_ = b;
       return ring_now_->get(b);
     }
-    T* item = nullptr;
-    if (t == b) {
-      item = ring_now_->get(b);
-      if (!top_.compare_exchange_strong(t, b + 1, std::memory_order_seq_cst, std::memory_order_relaxed)) item = nullptr;
-    }
-    bottom_.store(b + 1, std::memory_order_release);
-    return item;
+    // From here on bottom is one less than top, until the next push stores it.
+    if (t > b) return nullptr;
+    T* const item = ring_now_->get(b);
+    return top_.compare_exchange_strong(t, b + 1, std::memory_order_seq_cst, std::memory_order_relaxed) ? item
+                                                                                                        : nullptr;
   }
 
   // Any thread.
