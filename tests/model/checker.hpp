@@ -31,6 +31,7 @@
 #include <ostream>
 #include <set>
 #include <source_location>
+#include <stdexcept>
 #include <streambuf>
 #include <string>
 #include <string_view>
@@ -400,11 +401,13 @@ class source_lines {
   const std::vector<std::string>& of(const std::string& file) {
     std::vector<std::string>& lines = files_[file];
     if (lines.empty()) {
-      std::ifstream in(file);
+      // The compiler's name of it may be relative to a folder that is not ours.
+      std::ifstream in(ROTA_MODEL_ROOT + file.substr(file.rfind("include/rota/")));
       for (std::string line; std::getline(in, line);) {
         line.erase(0, line.find_first_not_of(' '));
         lines.push_back(line);
       }
+      if (lines.empty()) throw std::runtime_error("cannot read " + file);
     }
     return lines;
   }

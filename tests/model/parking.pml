@@ -1,21 +1,23 @@
 /* How workers of a pool sleep and are woken (pool/parking.hpp): the word that counts who searches and who sleeps, the
  * permits, the two looks before the long sleep, and the end of the pool. spin looks at every interleaving; memory orders
  * are relacy's affair (parking.cpp). A lost wake-up shows as an execution that ends with work left and everybody asleep.
- * A job may bring another one (FORK), as a worker's own publishing does. TIMEOUT: the short sleep may end by itself.
+ * A job may bring another one (FORK), as a worker's own publishing does, or go on only when all are being run (MEET).
+ * TIMEOUT: the short sleep may end by itself.
  *
  * holds: -DWORKERS=2 -DJOBS=3                               two workers
  * holds: -DWORKERS=3 -DJOBS=2                               three workers
  * holds: -DWORKERS=2 -DJOBS=2 -DTIMEOUT                     two workers, the short sleep ends
  * holds: -DWORKERS=3 -DJOBS=2 -DTIMEOUT                     three workers, the short sleep ends
  * holds: -DWORKERS=2 -DJOBS=2 -DFORK -DTIMEOUT              jobs that bring jobs
- * holds: -DWORKERS=3 -DJOBS=1 -DFORK -DTIMEOUT              three workers, a job that brings a job
  * holds: -DWORKERS=2 -DJOBS=2 -DPRODUCERS=2                 two threads publish
+ * holds: -DWORKERS=2 -DJOBS=2 -DMEET                        jobs that wait for each other: two workers are woken
+ * holds: -DWORKERS=3 -DJOBS=3 -DMEET                        and three
  * found: -DWORKERS=2 -DJOBS=2 -DNO_NOTIFY                   who publishes notifies nobody
  * found: -DWORKERS=2 -DJOBS=2 -DNO_LOOK                     a worker does not look again before it sleeps
  * found: -DWORKERS=2 -DJOBS=2 -DLOOKS_FIRST                 it looks before it counts as asleep
  * found: -DWORKERS=2 -DJOBS=2 -DNOT_BACK                    it finds something and does not move itself back
  * found: -DWORKERS=2 -DJOBS=2 -DKEEPS_PERMIT                it was moved by a notify and does not take its permit
- * found: -DWORKERS=2 -DJOBS=2 -DSILENT_SEARCHER             the last searcher that finds something notifies nobody
+ * found: -DWORKERS=2 -DJOBS=2 -DMEET -DSILENT_SEARCHER      the last searcher that finds something notifies nobody
  * found: -DWORKERS=2 -DJOBS=2 -DSTILL_SEARCHING             who found something goes on counting as searching
  * found: -DWORKERS=2 -DJOBS=2 -DSTAYS_ASLEEP                a notify gives a permit and moves nobody
  * found: -DWORKERS=2 -DJOBS=1 -DWAKES_ONE_AT_END            the end of the pool wakes one worker
@@ -30,9 +32,9 @@
 #define TOTAL (JOBS * PRODUCERS)
 #endif
 
-byte work = 0, finished = 0, forks_left = JOBS * PRODUCERS;
+byte work = 0, begun = 0, finished = 0, forks_left = JOBS * PRODUCERS;
 byte searching = 0, sleeping = 0; /* one word: both change in one step */
-byte permits = 0;
+byte permits = 0, ended = 0;
 bool over = false;
 
 /* word = load; while (nobody searches, somebody sleeps) if (exchanged) { release; break } */
@@ -64,7 +66,8 @@ active [PRODUCERS] proctype producer() {
 #endif
      n++
   :: else -> break
-  od
+  od;
+  ended++
 }
 
 /* Ends the pool when everything was done. */
@@ -82,13 +85,15 @@ active proctype owner() {
   :: atomic { sleeping == 0 -> skip } break
   od;
 #ifdef END_BEFORE_FLAG
-  over = true
+  over = true;
 #endif
+  ended == PRODUCERS + WORKERS;
+  assert(searching == 0 && sleeping == 0 && permits == 0 && work == 0) /* every count is what it was */
 }
 
 active [WORKERS] proctype worker() {
   bool got = false, last = false, back = false;
-run:
+works:
   /* It has work, or looks for some without counting as searching. */
   do
   :: atomic { work != 0 -> work-- }
@@ -176,14 +181,12 @@ job:
   :: else
   fi;
 #endif
+#ifdef MEET
+  begun++;
+  begun == TOTAL;
+#endif
   finished++;
-  goto run;
+  goto works;
 finish:
-  skip
-}
-
-/* At the end every count is what it was. */
-active proctype end_of_all() {
-  _nr_pr == 1;
-  assert(searching == 0 && sleeping == 0 && permits == 0 && work == 0)
+  ended++
 }
