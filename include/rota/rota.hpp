@@ -74,5 +74,6 @@
 #include <rota/sync/queue.hpp>
 #include <rota/sync/semaphore.hpp>
 #include <rota/sync/shared_mutex.hpp>
+#include <rota/sync/sync_mutex.hpp>
 #include <rota/sync/thread_channel.hpp>
 #include <rota/sync/watch.hpp>

@@ -219,11 +219,11 @@ struct condition_model {
       if (r.one_in(2)) {
         while (items == 2 && !closing) co_await wait(not_full, guard);
         if (items != 2) ++items;
-        not_empty.notify_one();
+        notify(not_empty);
       } else {
         while (items == 0 && !closing) co_await wait(not_empty, guard);
         if (items != 0) --items;
-        not_full.notify_one();
+        notify(not_full);
       }
       co_await r.pause();
     } catch (...) {
@@ -243,16 +243,23 @@ struct condition_model {
       }
     } check{*this, guard};
     co_await cv.wait(guard);
+    ++returned;
+  }
+  void notify(rota::condition_variable& cv) {
+    if (cv.waiting() != 0) ++notified;
+    cv.notify_one();
   }
   void finish() {
     r.expect(closing || items == 0 || not_empty.waiting() == 0, "no notification is lost with a cancelled waiter");
     r.expect(closing || items == 2 || not_full.waiting() == 0, "no notification is lost with a cancelled waiter");
     closing = true;
+    notified += not_empty.waiting() + not_full.waiting();
     not_empty.notify_all();
     not_full.notify_all();
   }
   void look() {
     r.expect(!m.is_locked() && not_full.waiting() == 0 && not_empty.waiting() == 0, "in the end nobody is there");
+    r.expect(returned == notified, "each notification lets one return, and nothing else does");
   }
 
   race& r;
@@ -260,6 +267,8 @@ struct condition_model {
   rota::condition_variable not_full, not_empty;
   bool locked = false;
   int items = 0;
+  std::size_t notified = 0;
+  std::size_t returned = 0;
   bool closing = false;
 };
 

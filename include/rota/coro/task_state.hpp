@@ -9,6 +9,7 @@
 #include <exception>
 #include <source_location>
 
+#include <rota/base/held_locks.hpp>
 #include <rota/base/report.hpp>
 #include <rota/coro/executor.hpp>
 #include <rota/coro/line_mark.hpp>
@@ -198,6 +199,14 @@ inline void make_ready(void* frame) noexcept {
   task.exec->resume_later(frame);
 }
 
+#if ROTA_ASSERTIONS
+[[noreturn]] ROTA_COLD inline void trap_awaits_with_lock(std::source_location at, line_mark locked_at) noexcept {
+  const std::source_location there = source_line(locked_at);
+  trap("a task awaits at %s:%u while its thread holds a sync_mutex, locked at %s:%u", at.file_name(),
+       static_cast<unsigned>(at.line()), there.file_name(), static_cast<unsigned>(there.line()));
+}
+#endif
+
 /// Every awaiter of rota that suspends begins here: notes the line, refuses coroutines that are not rota's.
 template <class Promise>
 task_state& suspend_at(std::coroutine_handle<Promise> handle, line_mark where) noexcept {
@@ -207,6 +216,10 @@ task_state& suspend_at(std::coroutine_handle<Promise> handle, line_mark where) n
   static_assert(alignof(Promise) <= promise_offset, "a promise that is aligned to more than 16 bytes is not supported");
   promise_base& promise = handle.promise();
   promise.waits_at = source_line(where);
+#if ROTA_ASSERTIONS
+  if (const held_locks& held = held_locks::here(); held.count != 0) [[unlikely]]
+    trap_awaits_with_lock(promise.waits_at, held.last_at);
+#endif
   return *promise.state;
 }
 
