@@ -269,6 +269,196 @@ TEST_CASE("an item whose copy throws is an error for the consumer, and the gener
   });
 }
 
+// ---- elements_of
+
+namespace {
+
+using rota::elements_of;
+
+// In order; waits at every node, or only at some.
+async_generator<int> tree(int depth, bool waits) {
+  if (depth == 0) co_return;
+  co_yield elements_of(tree(depth - 1, waits));
+  if (waits || depth % 2 == 0) co_await rota::yield();
+  co_yield depth;
+  co_yield elements_of(tree(depth - 1, !waits));
+}
+
+async_generator<int> nested(std::size_t depth, int items, strings* log = nullptr) {
+  std::exception_ptr error;
+  try {
+    if (depth != 0) co_yield elements_of(nested(depth - 1, items, log));
+    for (int i = 0; depth == 0 && i != items; ++i) co_yield i;
+  } catch (...) {
+    error = std::current_exception();
+  }
+  if (log) {
+    co_await rota::shield(1s, say(*log, std::to_string(depth)));
+  }
+  if (error) std::rethrow_exception(error);
+}
+
+}  // namespace
+
+TEST_CASE("elements_of yields the items of another async generator, and the elements of a range") {
+  run([]() -> task<> {
+    const auto nest = []() -> async_generator<int> {
+      co_yield 0;
+      co_yield elements_of(count(1, 4));
+      std::vector<int> more{4, 5};
+      co_yield elements_of(more);
+      co_yield elements_of(count(7, 7));
+      co_await rota::yield();
+      co_yield elements_of(count(6, 8));
+      co_yield 8;
+    };
+    const std::vector<int> all = co_await all_of(nest());
+    CHECK(all == std::vector{0, 1, 2, 3, 4, 5, 6, 7, 8});
+  });
+}
+
+TEST_CASE("a recursive async generator walks a tree in order, whether its nodes wait or not") {
+  run([]() -> task<> {
+    for (const bool waits : {false, true}) {
+      const std::vector<int> all = co_await all_of(tree(3, waits));
+      CHECK(all == std::vector{1, 2, 1, 3, 1, 2, 1});
+      const std::vector<int> many = co_await all_of(tree(10, waits));
+      CHECK(many.size() == (1U << 10) - 1);
+    }
+  });
+}
+
+TEST_CASE("a hundred thousand async generators in one another need no deep stack") {
+  run([]() -> task<> {
+    const std::size_t depth = rota_test::scaled(100'000, 20'000, 20'000);
+    const std::vector<int> all = co_await all_of(nested(depth, 100));
+    CHECK(all.size() == 100);
+    async_generator<int> half_way = nested(depth, 100);
+    const auto first = co_await half_way.next();
+    CHECK(first == 0);
+  });
+}
+
+TEST_CASE("different tasks can drive a nest of generators") {
+  run([]() -> task<> {
+    async_generator<int> all = tree(4, true);
+    const auto take_one = [](async_generator<int>& from) -> task<int> {
+      const auto one = co_await from.next();
+      co_return one.value_or(-1);
+    };
+    std::vector<int> got;
+    for (;;) {
+      auto taker = rota::spawn(take_one, std::ref(all));
+      const int one = co_await taker;
+      if (one < 0) break;
+      got.push_back(one);
+    }
+    const std::vector<int> expected = co_await all_of(tree(4, false));
+    CHECK(got == expected);
+  });
+}
+
+TEST_CASE("close() of a nest lets every body clean up, the innermost first") {
+  run([]() -> task<> {
+    strings log;
+    async_generator<int> numbers = nested(3, 10, &log);
+    (void)co_await numbers.next();
+    (void)co_await numbers.next();
+    co_await numbers.close();
+    CHECK(log == strings{"0", "1", "2", "3"});
+  });
+}
+
+TEST_CASE("an exception of a nested async generator can be caught by the one around it") {
+  run([]() -> task<> {
+    const auto fails = []() -> async_generator<int> {
+      co_yield 1;
+      co_await rota::yield();
+      throw std::runtime_error("inner");
+    };
+    const auto catches = [&]() -> async_generator<int> {
+      bool failed = false;
+      try {
+        co_yield elements_of(fails());
+      } catch (const std::runtime_error&) {
+        failed = true;
+      }
+      if (failed) co_yield 2;
+      co_yield elements_of(fails());
+    };
+    async_generator<int> numbers = catches();
+    const auto one = co_await numbers.next();
+    CHECK(one == 1);
+    const auto two = co_await numbers.next();
+    CHECK(two == 2);
+    const auto again = co_await numbers.next();
+    CHECK(again == 1);
+    const auto error = co_await exception_of(numbers.next());
+    CHECK(rota_test::text_of(error) == "inner");
+    const auto after = co_await numbers.next();
+    CHECK_FALSE(after);
+  });
+}
+
+TEST_CASE("a cancel reaches what a nested generator awaits") {
+  rota_test::manual_loop loop;
+  const auto main = []() -> task<> {
+    int cancels = 0;
+    const auto slow = [](int& n) -> async_generator<int> {
+      co_yield 1;
+      co_await rota_test::until_cancelled(n);
+    };
+    const auto around = [&slow](int& n) -> async_generator<int> { co_yield elements_of(slow(n)); };
+    async_generator<int> numbers = around(cancels);
+    (void)co_await numbers.next();
+    const auto error = co_await exception_of(rota::timeout(1s, numbers.next()));
+    CHECK(code_of(error) == rota::errc::timed_out);
+    CHECK(cancels == 1);
+  };
+  loop.run(main());
+}
+
+TEST_CASE("a body that nests another one while it is closed does not begin it") {
+  run([]() -> task<> {
+    bool began = false;
+    int refused = 0;
+    const auto inner = [](bool& flag) -> async_generator<int> {
+      flag = true;
+      co_yield 1;
+    };
+    const auto stubborn = [&](bool& flag) -> async_generator<int> {
+      for (int i = 0; i != 2; ++i) try {
+          if (i == 0) co_yield 0;
+          co_yield elements_of(inner(flag));
+        } catch (const rota::cancelled&) {
+          ++refused;
+        }
+    };
+    async_generator<int> numbers = stubborn(began);
+    (void)co_await numbers.next();
+    co_await numbers.close();
+    CHECK(refused == 2);
+    CHECK_FALSE(began);
+  });
+}
+
+TEST_CASE("elements_of refuses an async generator that is empty or was asked before") {
+  using kind = rota::usage_error::kind;
+  run([]() -> task<> {
+    const auto takes = [](async_generator<int> inner) -> async_generator<int> {
+      co_yield elements_of(std::move(inner));
+    };
+    async_generator<int> around_nothing = takes({});
+    auto error = co_await exception_of(around_nothing.next());
+    CHECK(rota_test::caught<rota::usage_error>(error).which() == kind::invalid_argument);
+    async_generator<int> begun = count(1, 9);
+    (void)co_await begun.next();
+    async_generator<int> around_begun = takes(std::move(begun));
+    error = co_await exception_of(around_begun.next());
+    CHECK(rota_test::caught<rota::usage_error>(error).which() == kind::invalid_argument);
+  });
+}
+
 // ---- cancelling
 
 TEST_CASE("a cancel of the consumer reaches what the body awaits, and ends the generator") {
@@ -590,4 +780,28 @@ TEST_CASE("a chain of awaits through generators can be destroyed where it is sus
   driven.resume(bottom);
   REQUIRE(driven.done());
   CHECK(driven.take() == std::vector{0, 1, 2});
+}
+
+TEST_CASE("a nest of generators can be destroyed where its innermost body is suspended") {
+  rota_test::manual_awaiter bottom;
+  const rota_test::frame_balance all_freed;
+  int alive = 0;
+  const auto inner = [&bottom](tracked) -> async_generator<int> {
+    co_await bottom;
+    co_yield 1;
+  };
+  const auto outer = [&inner](tracked here) -> async_generator<int> { co_yield elements_of(inner(here)); };
+  {
+    rota_test::by_hand<std::vector<int>> driven(all_of(outer(tracked(alive))));
+    driven.start();
+    CHECK(bottom.waiting());
+    CHECK(alive >= 2);
+  }
+  bottom.take();
+  CHECK(alive == 0);
+  rota_test::by_hand<std::vector<int>> driven(all_of(outer(tracked(alive))));
+  driven.start();
+  driven.resume(bottom);
+  REQUIRE(driven.done());
+  CHECK(driven.take() == std::vector{1});
 }

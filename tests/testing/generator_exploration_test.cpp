@@ -55,6 +55,12 @@ struct life {
   tally& all;
 };
 
+// Every body ends here, however it does.
+task<> clean_up(tally& all, std::exception_ptr error) {
+  co_await rota::shield(1h, rota::sleep_for(all.some_time()));
+  ++all.cleaned;
+  if (error) std::rethrow_exception(error);
+}
 async_generator<int> items_of(tally& all, int source, int length, bool may_fail) {
   const life here(all);
   std::exception_ptr error;
@@ -67,15 +73,25 @@ async_generator<int> items_of(tally& all, int source, int length, bool may_fail)
   } catch (...) {
     error = std::current_exception();
   }
-  co_await rota::shield(1h, rota::sleep_for(all.some_time()));
-  ++all.cleaned;
-  if (error) std::rethrow_exception(error);
+  co_await clean_up(all, error);
+}
+async_generator<int> nested(tally& all, async_generator<int> inner) {
+  const life here(all);
+  std::exception_ptr error;
+  try {
+    co_yield rota::elements_of(std::move(inner));
+  } catch (...) {
+    error = std::current_exception();
+  }
+  co_await clean_up(all, error);
 }
 async_generator<int> source(tally& all) {
   const int length = static_cast<int>(all.dice.below(12));
   all.lengths.push_back(length);
   all.delivered.emplace_back();
-  return items_of(all, static_cast<int>(all.lengths.size()) - 1, length, all.one_in(3));
+  async_generator<int> made = items_of(all, static_cast<int>(all.lengths.size()) - 1, length, all.one_in(3));
+  while (all.one_in(3)) made = nested(all, std::move(made));
+  return made;
 }
 std::vector<async_generator<int>> sources(tally& all) {
   std::vector<async_generator<int>> some;

@@ -26,6 +26,9 @@ namespace detail {
 
 /// The part of an async generator's promise that does not depend on the items' type. Between two items the body belongs to
 /// no task; while it runs it is a frame in the chain of awaits of whoever awaits next() or close(), as an awaited task is.
+///
+/// Generators nest by co_yield elements_of(inner). The outermost is the root: it is the one that its consumer drives, and
+/// it knows who of the nest runs. So an item takes one resumption at any depth.
 struct async_generator_state : promise_base {
   explicit async_generator_state(std::source_location made_at) noexcept : promise_base(made_at) {
     outcome = &link;
@@ -34,13 +37,20 @@ struct async_generator_state : promise_base {
   async_generator_state(const async_generator_state&) = delete;
   async_generator_state& operator=(const async_generator_state&) = delete;
 
-  outcome_base link;         // who awaits us (root: nobody), and whether that can go on
-  executor* exec = nullptr;  // on which the body began; null before
+  outcome_base link;  // who awaits us (root: nobody), and whether that can go on
   void* frame = nullptr;
-  const void* item = nullptr;  // what was yielded; null at the end
-  bool may_move = false;       // the item was not yielded as an lvalue
-  bool closing = false;        // every co_yield throws
-  std::exception_ptr error;    // of the body
+  std::exception_ptr error;  // of the body
+  async_generator_state* root = this;
+  async_generator_state* outer = nullptr;         // who yields our items as its own; null in a root
+  class async_generator_owner* holder = nullptr;  // nested: what owns us, in outer's frame
+
+  // Only in a root:
+  executor* exec = nullptr;           // on which the body began; null before
+  async_generator_state* top = this;  // who is resumed next
+  const void* item = nullptr;         // what was yielded; null at the end
+  bool may_move = false;              // the item was not yielded as an lvalue
+  bool closing = false;               // every co_yield throws
+  bool hands_over = false;            // run_for() must resume the new top
 
   bool in_flight() const noexcept { return link.how() != outcome_base::root; }
   /// Began on that executor, and waits for somebody who asks.
@@ -50,16 +60,31 @@ struct async_generator_state : promise_base {
   [[gnu::always_inline]] bool run_for(task_state& task, void* parent) noexcept {
     state = &task;
     if (exec->stack_is_deep()) [[unlikely]] {
+      top->state = &task;
       link.awaited_by(parent, outcome_base::suspended);
-      exec->park(frame);
+      exec->park(top->frame);
       return true;
     }
     link.awaited_by(parent, outcome_base::running);
-    std::coroutine_handle<>::from_address(frame).resume();
+    do {
+      hands_over = false;
+      top->state = &task;
+      std::coroutine_handle<>::from_address(top->frame).resume();
+    } while (hands_over);
     if (link.is_done()) [[likely]]
       return false;
     link.set_link(outcome_base::suspended);
     return true;
+  }
+  /// Another one of the nest goes on, when the one that calls this has suspended.
+  void hand_over(async_generator_state& to) noexcept {
+    top = &to;
+    if (link.how() == outcome_base::running) {
+      hands_over = true;
+    } else {
+      to.state = state;
+      exec->park(to.frame);
+    }
   }
   /// The body is suspended, with an item or for good.
   [[gnu::always_inline]] void give() noexcept {
@@ -88,13 +113,14 @@ class async_yield {
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) noexcept {
     generator_.waits_at = source_line(where);
-    if (generator_.closing) [[unlikely]]
-      return generator_.exec->takes_turns(handle.address());
-    generator_.give();
+    async_generator_state& root = *generator_.root;
+    if (root.closing) [[unlikely]]
+      return root.exec->takes_turns(handle.address());
+    root.give();
     return true;
   }
   void await_resume() const {
-    if (generator_.closing) [[unlikely]]
+    if (generator_.root->closing) [[unlikely]]
       throw_cancelled(*generator_.state);
   }
 
@@ -107,13 +133,104 @@ class async_generator_end {
   explicit async_generator_end(async_generator_state& generator) noexcept : generator_(generator) {}
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<>) const noexcept {
-    generator_.item = nullptr;
-    generator_.give();
+    if (generator_.outer) {
+      generator_.root->hand_over(*generator_.outer);
+    } else {
+      generator_.item = nullptr;
+      generator_.give();
+    }
   }
   void await_resume() const noexcept {}
 
  private:
   async_generator_state& generator_;
+};
+
+// Owns the body. Null: empty; `ended` instead of an address: the body has ended, or was closed.
+class async_generator_owner {
+ public:
+  async_generator_owner() noexcept = default;
+  explicit async_generator_owner(async_generator_state& body) noexcept : body_(&body) {}
+  async_generator_owner(async_generator_owner&& other) noexcept : body_(other.take("moved")) {}
+  async_generator_owner& operator=(async_generator_owner&& other) noexcept {
+    if (this != &other) {
+      drop();
+      body_ = other.take("moved");
+    }
+    return *this;
+  }
+  ~async_generator_owner() { drop(); }
+
+  bool is_empty() const noexcept { return body_ == nullptr; }
+  /// Null when there is none any more.
+  async_generator_state* body() const noexcept { return body_ == ended() ? nullptr : body_; }
+  /// The body is suspended at a co_yield, at its end or before its start.
+  void finish() noexcept { destroy(std::exchange(body_, ended())); }
+  /// The chain of awaits that the body is part of is being destroyed; what the body waits for has its say.
+  void abandon() noexcept { finish(); }
+
+ private:
+  static async_generator_state* ended() noexcept { return reinterpret_cast<async_generator_state*>(alignof(void*)); }
+  /// The innermost of a nest first, and each by itself: a deep nest needs no deep stack.
+  static void destroy(async_generator_state* body) noexcept {
+    if (!body || body == ended()) return;
+    for (async_generator_state* one = body->top; one != body;) {
+      async_generator_state* const outer = one->outer;
+      one->holder->body_ = ended();
+      std::coroutine_handle<>::from_address(one->frame).destroy();
+      one = outer;
+    }
+    std::coroutine_handle<>::from_address(body->frame).destroy();
+  }
+  async_generator_state* take(const char* what) noexcept {
+    if (async_generator_state* mine = body(); mine && mine->in_flight()) [[unlikely]]
+      trap_in_flight(*mine, what);
+    return std::exchange(body_, nullptr);
+  }
+  void drop() noexcept { destroy(take("destroyed")); }
+  [[noreturn]] ROTA_COLD static void trap_in_flight(async_generator_state& body, const char* what) noexcept {
+    trap("an async_generator was %s while its body runs; its consumer is %s", what, describe(*body.state).c_str());
+  }
+
+  async_generator_state* body_ = nullptr;
+};
+
+// Owns a nested generator for the length of a co_yield.
+class nested_async_generator {
+ public:
+  nested_async_generator(async_generator_owner&& inner, async_generator_state& outer)
+      : inner_(std::move(inner)), outer_(outer) {
+    if (inner_.is_empty() || (inner_.body() && inner_.body()->exec))
+      throw usage_error(usage_error::kind::invalid_argument,
+                        "co_yield elements_of() needs an async_generator that is not empty and was not asked before");
+  }
+  nested_async_generator(const nested_async_generator&) = delete;
+  nested_async_generator& operator=(const nested_async_generator&) = delete;
+
+  bool await_ready() const noexcept { return outer_.root->closing || !inner_.body(); }
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) noexcept {
+    outer_.waits_at = source_line(where);
+    async_generator_state& inner = *inner_.body();
+    inner.root = outer_.root;
+    inner.outer = &outer_;
+    inner.holder = &inner_;
+    inner.link.awaited_by(handle.address(), outcome_base::suspended);
+    inner.root->hand_over(inner);
+  }
+  void await_resume() {
+    async_generator_state* const inner = inner_.body();
+    if (!inner) return;
+    if (!inner->outer) throw_cancelled(*outer_.state);  // the outer one was closed before: it never began
+    inner->link = outcome_base();
+    const std::exception_ptr error = std::move(inner->error);
+    inner_.finish();
+    if (error) std::rethrow_exception(error);
+  }
+
+ private:
+  async_generator_owner inner_;
+  async_generator_state& outer_;
 };
 
 template <class T>
@@ -154,53 +271,25 @@ class async_generator_promise final : public async_generator_state {
     return offer(yielded.object(), true);
   }
 
+  nested_async_generator yield_value(elements_of<async_generator<T>> inner);
+  template <class R>
+  nested_async_generator yield_value(elements_of<R> other) {
+    static_assert(!std::is_same_v<std::remove_cvref_t<R>, async_generator<T>>,
+                  "a generator is handed over: write co_yield rota::elements_of(std::move(inner))");
+    return yield_value(elements_of(from_range<R>(static_cast<R&&>(other.range()))));
+  }
+
  private:
   async_yield offer(const object& yielded, bool movable) noexcept {
-    item = std::addressof(yielded);
-    may_move = movable;
+    root->item = std::addressof(yielded);
+    root->may_move = movable;
     return async_yield(*this);
   }
-};
-
-// Owns the body. Null: empty; `ended` instead of an address: the body has ended, or was closed.
-class async_generator_owner {
- public:
-  async_generator_owner() noexcept = default;
-  explicit async_generator_owner(async_generator_state& body) noexcept : body_(&body) {}
-  async_generator_owner(async_generator_owner&& other) noexcept : body_(other.take("moved")) {}
-  async_generator_owner& operator=(async_generator_owner&& other) noexcept {
-    if (this != &other) {
-      drop();
-      body_ = other.take("moved");
-    }
-    return *this;
+  // The range outlives this generator: both live for one co_yield.
+  template <class R>
+  static async_generator<T> from_range(R&& range) {
+    for (auto&& one : range) co_yield static_cast<decltype(one)&&>(one);
   }
-  ~async_generator_owner() { drop(); }
-
-  bool is_empty() const noexcept { return body_ == nullptr; }
-  /// Null when there is none any more.
-  async_generator_state* body() const noexcept { return body_ == ended() ? nullptr : body_; }
-  /// The body is suspended at a co_yield, at its end or before its start.
-  void finish() noexcept { destroy(std::exchange(body_, ended())); }
-  /// The chain of awaits that the body is part of is being destroyed; what the body waits for has its say.
-  void abandon() noexcept { finish(); }
-
- private:
-  static async_generator_state* ended() noexcept { return reinterpret_cast<async_generator_state*>(alignof(void*)); }
-  static void destroy(async_generator_state* body) noexcept {
-    if (body && body != ended()) std::coroutine_handle<>::from_address(body->frame).destroy();
-  }
-  async_generator_state* take(const char* what) noexcept {
-    if (async_generator_state* mine = body(); mine && mine->in_flight()) [[unlikely]]
-      trap_in_flight(*mine, what);
-    return std::exchange(body_, nullptr);
-  }
-  void drop() noexcept { destroy(take("destroyed")); }
-  [[noreturn]] ROTA_COLD static void trap_in_flight(async_generator_state& body, const char* what) noexcept {
-    trap("an async_generator was %s while its body runs; its consumer is %s", what, describe(*body.state).c_str());
-  }
-
-  async_generator_state* body_ = nullptr;
 };
 
 template <class T>
@@ -331,6 +420,9 @@ class [[nodiscard]] async_close_awaiter {
 /// whatever the body awaits, and no scope can stay open in it across a co_yield. Different tasks of one executor may take
 /// turns.
 ///
+/// `co_yield elements_of(inner)` yields all items of another one of the same type, which is handed over, or of any range; at
+/// any depth an item takes one step, and close() closes the innermost first.
+///
 /// Leaving it early: who destroys it destroys the body at its co_yield, with its locals; cleanup that must await needs
 /// close(), which for_each(), collect() and with(limit, generator, body) call on every way out. Destroying or moving it
 /// while its body runs ends the program (rule R1).
@@ -374,6 +466,10 @@ template <class T>
 async_generator<T> async_generator_promise<T>::get_return_object() noexcept {
   frame = std::coroutine_handle<async_generator_promise>::from_promise(*this).address();
   return async_generator<T>(*this);
+}
+template <class T>
+nested_async_generator async_generator_promise<T>::yield_value(elements_of<async_generator<T>> inner) {
+  return nested_async_generator(std::move(inner.range().owner_), *this);
 }
 
 }  // namespace detail
