@@ -253,6 +253,31 @@ TEST_CASE("a callback_stream, an interval and as_completed are sources") {
   loop.run(main());
 }
 
+TEST_CASE("a channel is a source, and a cancelled step of its pipeline loses no item") {
+  rota_test::manual_loop loop;
+  const auto main = []() -> task<> {
+    auto [tx, rx] = rota::channel<int>(2);
+    const auto feed = [](auto into) -> task<> {
+      for (int i = 0; i != 12; ++i) {
+        co_await rota::sleep_for(3ms);
+        co_await into.send(i);
+      }
+    };
+    auto feeding = rota::spawn(feed, std::move(tx));
+    auto pipeline = std::move(rx) | rota::filter(is_even) | rota::chunk(2);
+    std::vector<ints> got;
+    for (;;) {
+      auto step = co_await rota::move_on_after(2ms, pipeline.next());
+      if (!step) continue;
+      if (!*step) break;
+      got.push_back(std::move(**step));
+    }
+    CHECK(got == std::vector<ints>{{0, 2}, {4, 6}, {8, 10}});
+    co_await feeding;
+  };
+  loop.run(main());
+}
+
 TEST_CASE("pipelines carry references and what can only be moved") {
   run([]() -> task<> {
     const auto boxes = []() -> async_generator<std::unique_ptr<int>> {

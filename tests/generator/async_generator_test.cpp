@@ -30,6 +30,10 @@ static_assert(rota::async_source<async_generator<std::string&>>);
 static_assert(rota::async_source<rota::callback_stream<int>>);
 static_assert(rota::async_source<rota::completion_stream<int>>);
 static_assert(rota::async_source<rota::interval>);
+static_assert(rota::async_source<rota::receiver<int>>);
+static_assert(rota::async_source<rota::broadcast_receiver<int>>);
+static_assert(rota::async_source<rota::watch_receiver<int>>);
+static_assert(rota::async_source<rota::queue<int>>);
 static_assert(!rota::async_source<int>);
 static_assert(!std::copyable<async_generator<int>>);
 
