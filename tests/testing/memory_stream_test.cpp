@@ -150,7 +150,7 @@ TEST_CASE("write_some writes a piece, write_all goes on") {
 
 TEST_CASE("an echo loses, duplicates and reorders no byte in any pieces and with any capacity") {
   const std::string text = letters(2'000);
-  for (const std::size_t capacity : {0, 1, 7, 4'096}) {
+  for (const std::size_t capacity : {0u, 1u, 7u, 4096u}) {
     for (const chunking pieces : {chunking::whole(), chunking::at_most(1), chunking::half(), chunking::seeded(3)}) {
       const std::string received = run([&]() -> rota::task<std::string> {
         memory_stream_options options;
@@ -233,7 +233,7 @@ TEST_CASE("a half-closed stream still reads") {
 TEST_CASE("a shutdown of reading ends the reader's stream, and the peer cannot write") {
   run([]() -> rota::task<> {
     auto [a, b] = memory_stream::pair();
-    auto reading = rota::spawn(read_text_of<memory_stream>, std::ref(a), 10);
+    auto reading = rota::spawn(read_text_of<memory_stream>, std::ref(a), 10u);
     co_await settle_tasks();
     a.shutdown(rota::shutdown_direction::receive);
     const std::string text = co_await reading;
@@ -249,7 +249,7 @@ TEST_CASE("close ends what waits at this end as closed, and what waits at the ot
     options.capacity = 1;
     auto [a, b] = memory_stream::pair(options);
     const auto write = [](memory_stream& to) -> rota::task<> { co_await to.write_all(as_bytes("0123")); };
-    auto my_read = rota::spawn(read_text_of<memory_stream>, std::ref(a), 10);
+    auto my_read = rota::spawn(read_text_of<memory_stream>, std::ref(a), 10u);
     auto my_write = rota::spawn(write, std::ref(a));
     auto their_write = rota::spawn(write, std::ref(b));
     co_await settle_tasks();
@@ -299,7 +299,7 @@ TEST_CASE("a stream that is not open, or was moved from, is closed") {
 TEST_CASE("destroying an end is closing it") {
   run([]() -> rota::task<> {
     auto [a, b] = memory_stream::pair();
-    auto reading = rota::spawn(read_text_of<memory_stream>, std::ref(b), 10);
+    auto reading = rota::spawn(read_text_of<memory_stream>, std::ref(b), 10u);
     co_await settle_tasks();
     a = memory_stream();
     const std::string text = co_await reading;
@@ -331,7 +331,7 @@ TEST_CASE("reads and writes fail after exactly so many bytes, again and again") 
 TEST_CASE("an error that is due at once ends what waits") {
   run([]() -> rota::task<> {
     auto [a, b] = memory_stream::pair();
-    auto reading = rota::spawn(read_text_of<memory_stream>, std::ref(b), 10);
+    auto reading = rota::spawn(read_text_of<memory_stream>, std::ref(b), 10u);
     co_await settle_tasks();
     b.fail_reads_after(0);
     const std::exception_ptr error = co_await exception_of(reading);
@@ -344,7 +344,7 @@ TEST_CASE("a second reader and a second writer are busy") {
     memory_stream_options options;
     options.capacity = 1;
     auto [a, b] = memory_stream::pair(options);
-    auto reading = rota::spawn(read_text_of<memory_stream>, std::ref(a), 10);
+    auto reading = rota::spawn(read_text_of<memory_stream>, std::ref(a), 10u);
     auto writing =
         rota::spawn([](memory_stream& to) -> rota::task<> { co_await to.write_all(as_bytes("01")); }, std::ref(a));
     co_await settle_tasks();
@@ -377,7 +377,7 @@ TEST_CASE("a cancelled read took nothing, and what comes next is there for anoth
 TEST_CASE("a read whose bytes came before the cancel gives them") {
   run([]() -> rota::task<> {
     auto [a, b] = memory_stream::pair();
-    auto reading = rota::spawn(read_text_of<memory_stream>, std::ref(b), 10);
+    auto reading = rota::spawn(read_text_of<memory_stream>, std::ref(b), 10u);
     co_await settle_tasks();
     co_await a.write_all(as_bytes("first"));
     reading.cancel();

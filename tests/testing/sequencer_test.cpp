@@ -74,8 +74,8 @@ TEST_CASE("a cancel of a waiting step tells everybody else instead of leaving th
   run([]() -> rota::task<> {
     sequencer sequence;
     std::vector<std::size_t> order;
-    auto first = rota::spawn(step, std::ref(sequence), 1, std::ref(order));
-    auto second = rota::spawn(step, std::ref(sequence), 2, std::ref(order));
+    auto first = rota::spawn(step, std::ref(sequence), 1u, std::ref(order));
+    auto second = rota::spawn(step, std::ref(sequence), 2u, std::ref(order));
     co_await settle_tasks();
     first.cancel();
     const std::exception_ptr error = co_await exception_of(second);
