@@ -37,6 +37,7 @@ simulation_options bad_days(fault_rates faults) {
 // ---- the echo pair
 
 struct echo_outcome {
+  std::size_t rounds = 8;  // of 500 bytes
   std::string sent;
   std::string received;
   bool server_saw_all = false;
@@ -66,9 +67,9 @@ rota::task<> serve_one(echo_outcome& outcome) {
   }
 }
 
-rota::task<> send_letters(rota::tcp_stream& stream, std::string& sent) {
+rota::task<> send_letters(rota::tcp_stream& stream, std::size_t rounds, std::string& sent) {
   std::size_t n = 0;
-  for (int round = 0; round != 8; ++round) {
+  for (std::size_t round = 0; round != rounds; ++round) {
     std::string text;
     for (int i = 0; i != 500; ++i) text += letter(n++);
     co_await stream.write_all(rota::as_bytes(text));
@@ -88,7 +89,7 @@ rota::task<> talk(rota::address to, echo_outcome& outcome) {
         received.append(part, 0, n);
       }
     };
-    co_await rota::when_all(send_letters(stream, outcome.sent), reading(stream, outcome.received));
+    co_await rota::when_all(send_letters(stream, outcome.rounds, outcome.sent), reading(stream, outcome.received));
   } catch (const std::exception&) {
     outcome.failed = true;
   }
@@ -96,6 +97,7 @@ rota::task<> talk(rota::address to, echo_outcome& outcome) {
 
 echo_outcome echo_pair(simulation& world) {
   echo_outcome outcome;
+  outcome.rounds = world.steps(outcome.rounds);
   simulation::host& a = world.add_host("a");
   simulation::host& b = world.add_host("b");
   {
@@ -112,7 +114,7 @@ echo_outcome echo_pair(simulation& world) {
 
 std::string every_byte_once_in_order(const echo_outcome& o) {
   std::string expected;
-  for (std::size_t i = 0; i != 4'000; ++i) expected += letter(i);
+  for (std::size_t i = 0; i != o.rounds * 500; ++i) expected += letter(i);
   if (expected.compare(0, o.received.size(), o.received) != 0) return "bytes were lost, duplicated or reordered";
   if (!o.failed && o.received.size() != expected.size()) return "bytes are missing, and nobody said so";
   if (!o.quiescent) return "something was left behind";
