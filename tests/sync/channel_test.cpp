@@ -526,6 +526,26 @@ TEST_CASE("what a channel was made for is checked: capacities, and tasks of one 
   });
 }
 
+TEST_CASE("a channel on which tasks of one loop wait refuses a task of another loop that would have to wait") {
+  auto [tx, rx] = rota::channel<int>(0);
+  rota::event_loop first;
+  rota::event_loop second;
+  std::optional<rota::join_handle<>> waiting;
+  first.run([](rota::receiver<int>& from, std::optional<rota::join_handle<>>& into) -> task<> {
+    const auto wait = [](rota::receiver<int>& r) -> task<> { (void)co_await r.receive(); };
+    into = rota::spawn(wait, std::ref(from));
+    co_await rota::yield();
+  }(rx, waiting));
+  REQUIRE(usage_error_of([&] {
+            second.run([](rota::receiver<int>& from) -> task<> { (void)co_await from.receive(); }(rx));
+          }) == rota::usage_error::kind::wrong_loop);
+  REQUIRE(rx.statistics().waiting_receivers == 1);
+  first.run([](std::optional<rota::join_handle<>>& handle) -> task<> {
+    handle->cancel();
+    (void)co_await rota::as_result(*handle);
+  }(waiting));
+}
+
 TEST_CASE("a loop over a channel that always has items lets other tasks run") {
   run([]() -> task<> {
     auto [tx, rx] = rota::channel<int>(10'000);

@@ -194,7 +194,7 @@ class [[nodiscard]] select_awaiter
   select_awaiter& operator=(const select_awaiter&) = delete;
 
   /// Its arguments are temporaries of the same expression: write `co_await select(...)`, never name it first.
-  void operator co_await() & = delete;
+  await_in_the_expression_that_makes_it operator co_await() & = delete;
   pinned_awaiter<select_awaiter> operator co_await() && noexcept { return pinned_awaiter(*this); }
   bool await_ready() const noexcept { return false; }
   template <class Promise>

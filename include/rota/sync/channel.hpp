@@ -104,7 +104,7 @@ template <class Store>
 class [[nodiscard]] send_awaiter : public give_await<Store> {
  public:
   using give_await<Store>::give_await;
-  void operator co_await() & = delete;
+  await_in_the_expression_that_makes_it operator co_await() & = delete;
   pinned_awaiter<send_awaiter> operator co_await() && noexcept { return pinned_awaiter(*this); }
   void await_resume() const { this->conclude(); }
 };

@@ -70,7 +70,7 @@ template <class T>
 class [[nodiscard]] thread_send_awaiter : public thread_channel_await<T, thread_give_place<T>> {
  public:
   using thread_channel_await<T, thread_give_place<T>>::thread_channel_await;
-  void operator co_await() & = delete;
+  await_in_the_expression_that_makes_it operator co_await() & = delete;
   pinned_awaiter<thread_send_awaiter> operator co_await() && noexcept { return pinned_awaiter(*this); }
   void await_resume() {
     this->check();
