@@ -281,12 +281,3 @@ inline void free_extras(task_state& task) noexcept {
 }
 
 }  // namespace rota::detail
-
-namespace rota {
-
-inline void executor::cancel_scope_of(detail::task_state&, scope_node& scope, std::string_view reason,
-                                      std::source_location where) noexcept {
-  detail::scope_tree::cancel(scope, cancel_kind::requested, reason, where);
-}
-
-}  // namespace rota

@@ -149,9 +149,11 @@ class executor {
   virtual void cancel_begins(detail::task_state&, detail::cancel_record*) noexcept {}
   /// A scope of the task was cancelled, and everything in it on this executor has been told.
   virtual void cancel_has_spread(detail::task_state&) noexcept {}
-  /// cancel() was called on a scope of one of its tasks, on any thread that may know the scope.
-  virtual void cancel_scope_of(detail::task_state& task, scope_node& scope, std::string_view reason,
-                               std::source_location where) noexcept;
+  /// cancel() was called on a scope of one of its tasks, on any thread that may know the scope. True: by a thread that
+  /// must not do it itself; the scope will be cancelled where its task runs.
+  virtual bool cancels_elsewhere(detail::task_state&, scope_node&, std::string_view, std::source_location) noexcept {
+    return false;
+  }
   /// Within a step: does now what other threads asked for, among it to cancel. For code that computes for long; a loop
   /// does it when the step has ended.
   virtual void hear_others() noexcept {}

@@ -110,8 +110,8 @@ class strand final : public executor, public pool_job {
     if (wait.cancel) wait.cancel(wait);
   }
   void cancel_has_spread(task_state&) noexcept override;
-  void cancel_scope_of(task_state& task, scope_node& scope, std::string_view reason,
-                       std::source_location where) noexcept override;
+  bool cancels_elsewhere(task_state&, scope_node& scope, std::string_view reason,
+                         std::source_location where) noexcept override;
   void task_finished(task_state&) noexcept override { trap("a pool's task has ended without an owner"); }
   void destroy_ended(task_state&) noexcept override {}
   void lend_locals(local_value& outer) noexcept;
@@ -143,10 +143,10 @@ class strand final : public executor, public pool_job {
 
 // A stolen child knows scopes of its parents, which belong to their strands. They cannot end before the child, and a parent
 // hears its messages before it goes on, so the scope lives when this one arrives.
-inline void strand::cancel_scope_of(task_state& task, scope_node& scope, std::string_view reason,
-                                    std::source_location where) noexcept {
+inline bool strand::cancels_elsewhere(task_state&, scope_node& scope, std::string_view reason,
+                                      std::source_location where) noexcept {
   const task_state* const caller = running_task();
-  if (caller && caller->exec == this) return executor::cancel_scope_of(task, scope, reason, where);
+  if (caller && caller->exec == this) return false;
   struct message : posted {
     scope_node* scope = nullptr;
     cancel_record* record = nullptr;  // carries the text
@@ -155,7 +155,7 @@ inline void strand::cancel_scope_of(task_state& task, scope_node& scope, std::st
   if (!made) {
     report("out of memory: a scope is not cancelled by another thread, %s:%u", where.file_name(),
            static_cast<unsigned>(where.line()));
-    return;
+    return true;
   }
   made->scope = &scope;
   made->record = cancel_record::make(cancel_kind::requested, reason, where);
@@ -168,6 +168,7 @@ inline void strand::cancel_scope_of(task_state& task, scope_node& scope, std::st
     delete me;
   };
   post(*made);
+  return true;
 }
 
 // Out of line, for few tasks have task_locals. The chain is the parent's, which outlives this task; only a link of our own is

@@ -30,7 +30,8 @@ class cancel_scope : detail::deadline_scope {
   /// cancelled soon, at the latest when the child has ended.
   void cancel(std::string_view reason = {}, std::source_location where = std::source_location::current()) noexcept {
     detail::check_thread(*host, "cancel_scope::cancel() was called");
-    host->exec->cancel_scope_of(*host, *this, reason, where);
+    if (host->exec->cancels_elsewhere(*host, *this, reason, where)) return;
+    detail::scope_tree::cancel(*this, cancel_kind::requested, reason, where);
   }
   bool cancel_requested() const noexcept { return scope_node::cancel_requested(); }
 

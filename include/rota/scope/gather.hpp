@@ -63,7 +63,7 @@ inline constexpr bool gives_its_handles =
 template <class R>
 std::vector<handle_of<R>> listed(R&& range) {
   if constexpr (std::is_same_v<R, std::vector<handle_of<R>>>) {
-    return std::move(range);
+    return static_cast<R&&>(range);
   } else {
     std::vector<handle_of<R>> handles;
     for (auto&& handle : range) {

@@ -28,8 +28,7 @@ namespace detail {
 
 template <class T>
 struct watched {
-  template <class U>
-  explicit watched(U&& initial) : value(static_cast<U&&>(initial)) {}
+  explicit watched(T&& initial) : value(std::move(initial)) {}
   static void* operator new(std::size_t size) { return frame_memory::allocate(size); }
   static void operator delete(void* self, std::size_t size) noexcept { frame_memory::deallocate(self, size); }
 
@@ -232,7 +231,7 @@ watch_receiver<T> watch_sender<T>::subscribe() const {
 /// `auto [tx, rx] = rota::watch<int>(0);`. The initial value counts as seen. For tasks of one loop.
 template <class T, class U = T>
 channel_ends<watch_sender<T>, watch_receiver<T>> watch(U&& initial) {
-  auto& state = *new detail::watched<T>(static_cast<U&&>(initial));
+  auto& state = *new detail::watched<T>(T(static_cast<U&&>(initial)));
   watch_sender<T> tx(state);
   return channel_ends<watch_sender<T>, watch_receiver<T>>(std::move(tx), watch_receiver<T>(state, state.version));
 }
