@@ -200,6 +200,35 @@ TEST_CASE("a writer waits for its reader") {
   CHECK(w.world.quiescent());
 }
 
+TEST_CASE("a reset that strikes a reader ends the writer that waits on the same socket") {
+  simulation_options options;
+  options.script = rota::testing::fault_script("connection_reset@3");  // after the write of a byte and of the block
+  two_hosts w(options);
+  auto server = w.b.spawn([]() -> rota::task<> {
+    rota::tcp_listener listener = rota::tcp_listener::bind({"0.0.0.0", 7});
+    rota::tcp_stream peer = co_await listener.accept();
+    co_await peer.write_all(rota::as_bytes("x"));
+    co_await rota::sleep_for(1h);
+  });
+  std::error_code written;
+  auto client = w.a.spawn([&]() -> rota::task<> {
+    rota::tcp_stream stream = co_await rota::tcp_stream::connect(w.b.address(7));
+    auto writer = rota::spawn([&]() -> rota::task<> {
+      const std::string block(1'000'000, 'y');
+      written = co_await error_of(stream.write_all(rota::as_bytes(block)));
+    });
+    co_await rota::sleep_for(1s);  // the writer waits
+    const std::error_code code = co_await error_of(read_text(stream));
+    CHECK(code == std::errc::connection_reset);
+    co_await writer;
+  });
+  w.world.advance(2s);
+  CHECK(client.done());
+  CHECK(written == std::errc::broken_pipe);
+  w.world.run();
+  CHECK(w.world.quiescent());
+}
+
 TEST_CASE("nobody listens: refused; no such host: unreachable; a full backlog: later") {
   two_hosts w;
   auto client = w.a.spawn([&]() -> rota::task<> {

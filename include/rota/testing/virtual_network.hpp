@@ -320,6 +320,9 @@ class virtual_network final : virtual_wire::receiver {
   void fire(const wire_message& timer) override {
     if (timer.what == kind::give_up) {
       give_up(timer);
+    } else if (timer.what == kind::look_again) {
+      const virtual_host& h = host(timer.host);
+      if (h.user && h.life == timer.life) h.user->socket_changed(timer.number);
     } else if (timer.what == kind::connect_timeout) {
       endpoint* const client = timer.link->ends[0];
       if (client && client->is == endpoint::state::connecting) fail_connect(*client, ETIMEDOUT);
@@ -462,6 +465,13 @@ class virtual_network final : virtual_wire::receiver {
     e.incoming().arrived = 0;
     e.broken = true;
     detach(e);
+    // Another operation on the socket may wait. Not now: the one that was struck is not done yet.
+    wire_message timer;
+    timer.what = kind::look_again;
+    timer.host = e.host;
+    timer.life = host(e.host).life;
+    timer.number = e.number;
+    wire_.set_timer(clock.now(), std::move(timer));
     return -ECONNRESET;
   }
   // What still arrives finds nobody.

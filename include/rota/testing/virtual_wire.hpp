@@ -33,6 +33,7 @@ struct wire_message {
     reset,
     // timers
     wake,             // a host's socket_user
+    look_again,       // the same, at all operations of a socket
     connect_timeout,  // of the connection's client
     give_up,          // of the end that writes to `to_side`
   };
