@@ -19,7 +19,7 @@ using rota::testing::operation_kind;
 
 enum class result {
   unnoticed,  // tried again, waited for, or done without: the program goes on
-  thrown,     // as std::system_error with this errno, somewhere; or done without
+  thrown,     // as std::system_error with this errno in some scenario; others may do without
 };
 enum class where { both, epoll, io_uring };
 
