@@ -2,9 +2,13 @@
 // let each allocation of whole programs fail.
 #include "support/failing_new.hpp"
 
+#include <chrono>
 #include <csignal>
+#include <future>
 #include <stdexcept>
 #include <string>
+
+#include <rota/adapt/spawn_threadsafe.hpp>
 
 #include "support/sockets.hpp"
 
@@ -116,4 +120,33 @@ TEST_CASE("an error is reported although there is no memory left") {
   const std::string line = said;
   REQUIRE(line.find("std::runtime_error: a text that does not fit") != std::string::npos);
   REQUIRE(line.find("'the one whose name") != std::string::npos);
+}
+
+TEST_CASE("a cancel of a task_future that finds no memory for its reason comes without it") {
+  if (rota_test::under_tsan) {
+    SKIP("ThreadSanitizer does not let a program replace operator new");
+  }
+  rota::event_loop loop;
+  bool begun = false;
+  std::string reason = "not cancelled";
+  const auto sleeps = [&]() -> task<> {
+    begun = true;
+    try {
+      co_await rota::sleep_for(1h);
+    } catch (const rota::cancelled& c) {
+      reason = c.reason();
+      throw;
+    }
+  };
+  auto future = rota::spawn_threadsafe(loop, sleeps);
+  const auto body = [&]() -> task<> {
+    while (!begun) co_await rota::sleep_for(1ms);
+    no_memory = true;
+    future.cancel("a reason that does not fit into the object that holds a short string");
+    no_memory = false;
+    for (int i = 0; i != 100 && future.wait_for(0s) != std::future_status::ready; ++i) co_await rota::sleep_for(1ms);
+    REQUIRE(future.wait_for(0s) == std::future_status::ready);
+  };
+  loop.run(body());
+  REQUIRE(reason.empty());
 }

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "support/outcomes.hpp"
 #include "support/rota_test.hpp"
 
 namespace {
@@ -97,6 +98,60 @@ TEST_CASE("a cancel stops a parallel loop between its parts") {
   go.store(true);
   REQUIRE(rota_test::error_code_of([&] { rota::sync_wait(handle); }) == rota::errc::task_cancelled);
   REQUIRE(visits.load() < 1'000'000);
+}
+
+TEST_CASE("an error of the body wins over a cancel of the same loop") {
+  rota::join_handle<> loops;
+  rota::join_handle<int> sums;
+  const auto fails = [](auto& self) {
+    return [&self](int i) -> int {
+      if (i == 0) {
+        self.cancel();
+        throw std::runtime_error("body");
+      }
+      return i;
+    };
+  };
+  const auto loop = [&]() -> task<> {
+    const auto body = fails(loops);
+    co_await rota::parallel_for(0, 8, body, 1);
+  };
+  const auto sum = [&]() -> task<int> {
+    const auto body = fails(sums);
+    const auto add = [](int a, int b) { return a + b; };
+    const int total = co_await rota::parallel_reduce(0, 8, 0, body, add, 1);
+    co_return total;
+  };
+  rota_test::run([&]() -> task<> {
+    loops = rota::spawn(loop);
+    sums = rota::spawn(sum);
+    const std::exception_ptr loop_error = co_await rota_test::exception_of(loops);
+    const std::exception_ptr sum_error = co_await rota_test::exception_of(sums);
+    REQUIRE_THROWS_WITH(std::rethrow_exception(loop_error), "body");
+    REQUIRE_THROWS_WITH(std::rethrow_exception(sum_error), "body");
+    loops = {};
+    sums = {};
+  });
+}
+
+TEST_CASE("on a pool, too, an error of the body wins over a cancel of the same loop") {
+  thread_pool pool(1);
+  rota::pool_handle<> handle;
+  std::atomic<bool> made{false};
+  const auto loops = [&]() -> task<> {
+    co_await rota::parallel_for(
+        0, 8,
+        [&](int i) {
+          if (i != 0) return;
+          while (!made.load()) std::this_thread::yield();
+          handle.cancel();
+          throw std::runtime_error("body");
+        },
+        1);
+  };
+  handle = pool.spawn(loops);
+  made.store(true);
+  REQUIRE_THROWS_WITH(rota::sync_wait(handle), "body");
 }
 
 }  // namespace

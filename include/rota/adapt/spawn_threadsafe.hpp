@@ -7,6 +7,7 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <new>
 #include <source_location>
 #include <string>
 #include <string_view>
@@ -44,10 +45,15 @@ struct remote_control : std::enable_shared_from_this<remote_control> {
 
   /// Any thread. The loop's thread does it, in its next poll.
   void cancel(std::string_view why, std::source_location where) {
+    std::string text;
+    try {
+      text = why;
+    } catch (const std::bad_alloc&) {  // better without its reason than not at all
+    }
     const mutex_lock guard(mutex);
     if (ended || cancel_asked) return;
     cancel_asked = true;
-    reason = std::string(why);
+    reason = std::move(text);
     asked_at = where;
     request.control = shared_from_this();  // until it has run
     request.run = [](posted& self) noexcept {
@@ -299,7 +305,7 @@ class [[nodiscard]] task_future : public std::future<T> {
   task_future() noexcept = default;
 
   /// Cancels the task as join_handle::cancel does, once the loop looks; nothing happens when it has ended. May be called
-  /// after the loop has gone. `reason` is copied.
+  /// after the loop has gone. `reason` is copied; without memory for that it is left out.
   void cancel(std::string_view reason = {}, std::source_location where = std::source_location::current()) {
     if (control_) control_->cancel(reason, where);
   }

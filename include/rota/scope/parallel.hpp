@@ -104,7 +104,7 @@ struct parallel_sum {
 /// eighth of what a worker would get. The body is one object for all threads. Nothing is allocated but a frame per part.
 ///
 /// The first exception of the body is thrown when all parts that have begun have ended; no further ones begin. A cancel is
-/// heard between parts.
+/// heard between parts; an exception of the body wins over it.
 template <std::integral Index, class F>
   requires std::invocable<F&, Index>
 task<> parallel_for(Index first, std::type_identity_t<Index> last, F body, std::type_identity_t<Index> grain = 0) {
@@ -112,7 +112,12 @@ task<> parallel_for(Index first, std::type_identity_t<Index> last, F body, std::
   detail::parallel_loop<Index, F> loop(std::move(body));
   detail::task_state& me = co_await detail::this_state_awaiter();
   loop.grain = grain > 0 ? grain : detail::grain_for(me, static_cast<Index>(last - first));
-  co_await loop.run(first, last);
+  try {
+    co_await loop.run(first, last);
+  } catch (...) {
+    loop.failure.rethrow_if_set();  // an error wins over a cancel
+    throw;
+  }
   loop.failure.rethrow_if_set();
 }
 
@@ -126,9 +131,14 @@ task<T> parallel_reduce(Index first, std::type_identity_t<Index> last, T identit
   detail::parallel_sum<Index, T, Map, Combine> sum(std::move(identity), std::move(map), std::move(combine));
   detail::task_state& me = co_await detail::this_state_awaiter();
   sum.grain = grain > 0 ? grain : detail::grain_for(me, static_cast<Index>(last - first));
-  T result = co_await sum.run(first, last);
-  sum.failure.rethrow_if_set();
-  co_return result;
+  try {
+    T result = co_await sum.run(first, last);
+    sum.failure.rethrow_if_set();
+    co_return result;
+  } catch (...) {
+    sum.failure.rethrow_if_set();  // an error wins over a cancel
+    throw;
+  }
 }
 
 }  // namespace rota
