@@ -321,6 +321,25 @@ TEST_CASE("a partition that lasts ends connections, and a hold does not") {
   }
 }
 
+TEST_CASE("a connect that had to wait does not keep what is written later from being given up") {
+  two_hosts w;
+  auto server = w.b.spawn(serve_echo, 7);
+  w.world.partition(w.a, w.b);
+  auto client = w.a.spawn([&]() -> rota::task<std::error_code> {
+    rota::tcp_stream stream = co_await rota::tcp_stream::connect(w.b.address(7));
+    w.world.partition(w.a, w.b);
+    co_await stream.write_all(rota::as_bytes("lost"));
+    std::error_code code = co_await error_of(read_text(stream));
+    co_return code;
+  });
+  w.world.advance(1s);
+  w.world.heal(w.a, w.b);
+  w.world.advance(20min);
+  CHECK(client.done());
+  w.world.run_until([&] { return client.done(); });
+  CHECK(client.result() == std::errc::timed_out);
+}
+
 TEST_CASE("what was held arrives before what was sent after it") {
   simulation_options options;
   options.network = link_options(10ms);

@@ -68,11 +68,12 @@ struct connection {
     bool giving_up = false;              // a timer runs: nobody acknowledges
   };
 
-  direction from[2];          // from[i] is written by ends[i]
-  endpoint* ends[2] = {};     // null: closed, or not there yet
-  std::size_t hosts[2] = {};  // where the ends are
-  bool vanished[2] = {};      // the end's host crashed: nobody has said goodbye
-  bool established = false;   // the server's end was made
+  direction from[2];               // from[i] is written by ends[i]
+  endpoint* ends[2] = {};          // null: closed, or not there yet
+  std::size_t hosts[2] = {};       // where the ends are
+  bool vanished[2] = {};           // the end's host crashed: nobody has said goodbye
+  bool established = false;        // the server's end was made
+  bool connect_times_out = false;  // a timer runs: the client does not wait for ever
 };
 
 /// A socket. Owned by its host's table, or by the backlog of a listener until it is accepted.

@@ -421,7 +421,7 @@ class virtual_network final : virtual_wire::receiver {
     if (writer && (cut || !c.ends[e.to_side])) fail(*writer, ETIMEDOUT);
   }
   void arm_connect_timeout(const std::shared_ptr<connection>& c) {
-    if (std::exchange(c->from[0].giving_up, true)) return;
+    if (std::exchange(c->connect_times_out, true)) return;
     wire_message timer;
     timer.what = kind::connect_timeout;
     timer.link = c;
