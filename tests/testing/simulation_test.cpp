@@ -340,6 +340,51 @@ TEST_CASE("a connect that had to wait does not keep what is written later from b
   CHECK(client.result() == std::errc::timed_out);
 }
 
+TEST_CASE("what a second partition holds up is given up 15 minutes later, whatever the first one held up") {
+  two_hosts w;
+  auto server = w.b.spawn(serve_echo, 7);
+  auto client = w.a.spawn([&]() -> rota::task<std::error_code> {
+    rota::tcp_stream stream = co_await rota::tcp_stream::connect(w.b.address(7));
+    for (int i = 0; i != 2; ++i) {
+      w.world.partition(w.a, w.b);
+      co_await stream.write_all(rota::as_bytes("x"));
+      std::error_code code = co_await error_of(read_text(stream));
+      if (code) co_return code;
+    }
+    co_return std::error_code();
+  });
+  w.world.advance(10min);
+  w.world.heal(w.a, w.b);
+  w.world.advance(1s);  // the second partition has begun
+  w.world.advance(15min);
+  CHECK_FALSE(client.done());
+  w.world.advance(1min);
+  CHECK(client.done());
+  w.world.run_until([&] { return client.done(); });
+  CHECK(client.result() == std::errc::timed_out);
+}
+
+TEST_CASE("what is held when a partition begins is given up like what meets it") {
+  two_hosts w;
+  auto server = w.b.spawn(serve_echo, 7);
+  auto client = w.a.spawn([&]() -> rota::task<std::error_code> {
+    rota::tcp_stream stream = co_await rota::tcp_stream::connect(w.b.address(7));
+    w.world.hold(w.a, w.b);
+    co_await stream.write_all(rota::as_bytes("lost"));
+    std::error_code code = co_await error_of(read_text(stream));
+    co_return code;
+  });
+  w.world.advance(1h);
+  CHECK_FALSE(client.done());
+  w.world.partition(w.a, w.b);
+  w.world.advance(15min);
+  CHECK_FALSE(client.done());
+  w.world.advance(1min);
+  CHECK(client.done());
+  w.world.run_until([&] { return client.done(); });
+  CHECK(client.result() == std::errc::timed_out);
+}
+
 TEST_CASE("what was held arrives before what was sent after it") {
   simulation_options options;
   options.network = link_options(10ms);
@@ -409,6 +454,51 @@ TEST_CASE("a host that crashes says nothing; after its restart its peers are res
   CHECK(talk.result() == std::errc::connection_reset);
   CHECK(lives == 2);
   CHECK(unwound == 1);
+}
+
+TEST_CASE("what is sent to a host that is down waits for its restart: a connect succeeds, a connection is reset") {
+  simulation world;
+  simulation::host& server = world.add_host("server", [] { return serve_echo(7); });
+  simulation::host& client = world.add_host("client");
+  auto talk = client.spawn([&]() -> rota::task<std::error_code> {
+    rota::tcp_stream stream = co_await rota::tcp_stream::connect(server.address(7));
+    co_await rota::sleep_for(2s);  // the server is down
+    co_await stream.write_all(rota::as_bytes("hi"));
+    std::error_code code = co_await error_of(read_text(stream));
+    co_return code;
+  });
+  world.advance(1s);
+  world.crash(server);
+  auto connect = client.spawn(ask, server.address(7), std::string("new"));
+  world.advance(2s);
+  CHECK_FALSE(talk.done());
+  CHECK_FALSE(connect.done());
+  world.restart(server);
+  world.advance(1s);
+  CHECK(talk.done());
+  CHECK(connect.done());
+  world.run_until([&] { return talk.done() && connect.done(); });
+  CHECK(talk.result() == std::errc::connection_reset);
+  CHECK(connect.result() == "new");
+}
+
+TEST_CASE("a host that stays down is given up") {
+  simulation world;
+  simulation::host& server = world.add_host("server", [] { return serve_echo(7); });
+  simulation::host& client = world.add_host("client");
+  auto talk = client.spawn([&]() -> rota::task<std::error_code> {
+    rota::tcp_stream stream = co_await rota::tcp_stream::connect(server.address(7));
+    world.crash(server);
+    co_await stream.write_all(rota::as_bytes("hi"));
+    std::error_code code = co_await error_of(read_text(stream));
+    CHECK(world.elapsed() > 15min);
+    CHECK(code == std::errc::timed_out);
+    code = co_await error_of(rota::tcp_stream::connect(server.address(7)));
+    co_return code;
+  });
+  world.run_until([&] { return talk.done(); });
+  CHECK(talk.result() == std::errc::timed_out);
+  CHECK(world.elapsed() < 20min);
 }
 
 TEST_CASE("what a task does while its host is taken down has no effect on others") {

@@ -112,7 +112,10 @@ class virtual_network final : virtual_wire::receiver {
     for (std::unique_ptr<endpoint>& e : h.sockets) vanish(e);
     h.lose_everything();
   }
-  void restart(std::size_t index) { host(index).up = true; }
+  void restart(std::size_t index) {
+    host(index).up = true;
+    wire_.host_is_back(index);
+  }
 
   // ---- socket calls: as in reactor/socket_calls.hpp
 
@@ -408,17 +411,25 @@ class virtual_network final : virtual_wire::receiver {
       return;
     }
     connection::direction& way = e.link->from[1 - e.to_side];
-    if ((e.what != kind::data && e.what != kind::end) || std::exchange(way.giving_up, true)) return;
-    wire_message timer = e;
+    if (!e.is_written() || std::exchange(way.giving_up, true)) return;
+    wire_message timer;
     timer.what = kind::give_up;
+    timer.to_side = e.to_side;
+    timer.link = e.link;
     wire_.set_timer(clock.now() + retransmission_limit, std::move(timer));
   }
-  void give_up(const wire_message& e) {
-    connection& c = *e.link;
-    c.from[1 - e.to_side].giving_up = false;
-    const bool cut = wire_.is_cut_since(c.hosts[0], c.hosts[1], retransmission_limit);
-    endpoint* const writer = c.ends[1 - e.to_side];
-    if (writer && (cut || !c.ends[e.to_side])) fail(*writer, ETIMEDOUT);
+  void give_up(const wire_message& timer) {
+    connection& c = *timer.link;
+    c.from[1 - timer.to_side].giving_up = false;
+    endpoint* const writer = c.ends[1 - timer.to_side];
+    const nanoseconds since = wire_.unanswered_since(c, timer.to_side);
+    if (!writer || since == never) return;
+    if (clock.now() - since >= retransmission_limit) {
+      fail(*writer, ETIMEDOUT);
+      return;
+    }
+    c.from[1 - timer.to_side].giving_up = true;  // what the timer was set for got through, later messages did not
+    wire_.set_timer(since + retransmission_limit, timer);
   }
   void arm_connect_timeout(const std::shared_ptr<connection>& c) {
     if (std::exchange(c->connect_times_out, true)) return;

@@ -2,7 +2,8 @@
 // means is virtual_network.hpp's.
 //
 // A message is an event in one queue, ordered by (virtual time, sequence). TCP retransmits, so a message that meets a
-// partition waits for its end, and a later one of its connection that was on its way already waits for it.
+// partition, or a host that is down, waits for the end of that, and a later one of its connection that was on its way
+// already waits for it.
 #pragma once
 
 #include <algorithm>
@@ -39,11 +40,13 @@ struct wire_message {
   };
 
   bool is_timer() const noexcept { return what >= kind::wake; }
+  bool is_written() const noexcept { return what == kind::data || what == kind::end; }
 
   kind what = kind::wake;
   int to_side = -1;
   std::shared_ptr<connection> link;
-  std::uint64_t order = 0;  // among the messages to this end
+  std::uint64_t order = 0;               // among the messages to this end
+  nanoseconds unanswered_since = never;  // waits for a partition to end, or a host to come back
   std::size_t amount = 0;
   std::size_t host = 0;
   std::uint32_t life = 0;
@@ -91,28 +94,35 @@ class virtual_wire {
   void send_again(const wire_message& m, nanoseconds later) { events_.add(clock_.now() + later, m); }
 
   void set_link(std::size_t a, std::size_t b, const testing::link_options& o) { link_of(a, b).options = o; }
-  /// held: messages wait. cut: they wait too, for they are sent again and again, but not for ever.
+  /// held: messages wait. cut: they wait too, for they are sent again and again, but not for ever: from now on, or from
+  /// when they meet it.
   void set_link(std::size_t a, std::size_t b, link_state state) {
     link& l = link_of(a, b);
-    if (l.state == link_state::cut || state == link_state::cut) l.changed_at = clock_.now();
-    l.state = state;
-    if (state != link_state::open) return;
-    for (wire_message& m : std::exchange(l.parked, {})) {
-      const nanoseconds t = arrival(*m.link, m.to_side, 0);
-      events_.add(t, std::move(m));
+    if (std::exchange(l.state, state) == state) return;
+    if (state == link_state::open) {
+      release(l);
+      return;
     }
+    for (wire_message& m : l.parked) wait(l, m);
+  }
+  /// What was sent to it while it was down is on its way.
+  void host_is_back(std::size_t host) {
+    for (auto& [between, l] : links_)
+      if ((between.first == host || between.second == host) && l.state == link_state::open) release(l);
   }
   bool has_bandwidth(std::size_t a, std::size_t b) { return link_of(a, b).options.bytes_per_second != 0; }
-  bool is_cut_since(std::size_t a, std::size_t b, nanoseconds how_long) {
-    const link& l = link_of(a, b);
-    return l.state == link_state::cut && clock_.now() - l.changed_at >= how_long;
+  /// For how long data, or the end, has been sent to this end in vain; never: it has not.
+  nanoseconds unanswered_since(const connection& c, int to_side) {
+    nanoseconds first = never;
+    for (const wire_message& m : link_of(c.hosts[0], c.hosts[1]).parked)
+      if (m.link.get() == &c && m.to_side == to_side && m.is_written()) first = std::min(first, m.unanswered_since);
+    return first;
   }
 
  private:
   struct link {
     testing::link_options options;
     link_state state = link_state::open;
-    nanoseconds changed_at = 0;
     nanoseconds busy_until[2] = {};  // per direction: what was sent earlier goes first
     std::vector<wire_message> parked;
     std::vector<wire_message> early;  // were on their way when earlier ones were parked, and have to wait for them
@@ -151,8 +161,8 @@ class virtual_wire {
     }
     connection& c = *m.link;
     link& l = link_of(c.hosts[0], c.hosts[1]);
-    if (l.state != link_state::open) {
-      if (l.state == link_state::cut) receiver_.nobody_answers(m);
+    if (l.state != link_state::open || !receiver_.is_up(c.hosts[m.to_side])) {
+      wait(l, m);
       l.parked.push_back(std::move(m));
       return;
     }
@@ -177,10 +187,24 @@ class virtual_wire {
   void reach(const wire_message& m) {
     connection::direction& way = m.link->from[1 - m.to_side];
     way.messages_arrived = std::max(way.messages_arrived, m.order);  // a request may come again
-    if (receiver_.is_up(m.link->hosts[m.to_side]))
-      receiver_.arrive(m);
-    else
+    receiver_.arrive(m);
+  }
+
+  // The message is parked on the link, or was when the link's state changed.
+  void wait(const link& l, wire_message& m) {
+    if (l.state == link_state::held) {
+      m.unanswered_since = never;
+    } else if (m.unanswered_since == never) {
+      m.unanswered_since = clock_.now();
       receiver_.nobody_answers(m);
+    }
+  }
+  void release(link& l) {
+    for (wire_message& m : std::exchange(l.parked, {})) {
+      m.unanswered_since = never;
+      const nanoseconds t = arrival(*m.link, m.to_side, 0);
+      events_.add(t, std::move(m));
+    }
   }
 
   const testing::simulation_options& options_;
