@@ -230,17 +230,36 @@ TEST_CASE("a half-closed stream still reads") {
   });
 }
 
-TEST_CASE("a shutdown of reading ends the reader's stream, and the peer cannot write") {
+TEST_CASE("a shutdown of reading ends a read that waits; what comes all the same can be read, as of a tcp_stream") {
   run([]() -> rota::task<> {
     auto [a, b] = memory_stream::pair();
     auto reading = rota::spawn(read_text_of<memory_stream>, std::ref(a), 10u);
     co_await settle_tasks();
     a.shutdown(rota::shutdown_direction::receive);
-    const std::string text = co_await reading;
-    CHECK(text.empty());
-    const std::exception_ptr error = co_await exception_of(b.write_all(as_bytes("x")));
-    CHECK(code_of(error) == std::errc::broken_pipe);
+    const std::string nothing = co_await reading;
+    CHECK(nothing.empty());
+    co_await b.write_all(as_bytes("late"));
+    const std::string late = co_await read_all_of(a);
+    CHECK(late == "late");
   });
+}
+
+TEST_CASE("after a shutdown of reading what was there already can still be read") {
+  run([]() -> rota::task<> {
+    auto [a, b] = memory_stream::pair();
+    co_await b.write_all(as_bytes("there"));
+    a.shutdown(rota::shutdown_direction::both);
+    const std::string there = co_await read_all_of(a);
+    CHECK(there == "there");
+    const std::string end = co_await read_all_of(b);
+    CHECK(end.empty());
+  });
+}
+
+TEST_CASE("failures can only be asked of an open stream") {
+  memory_stream none;
+  CHECK(usage_error_of([&] { none.fail_reads_after(3); }) == rota::usage_error::kind::invalid_argument);
+  CHECK(usage_error_of([&] { none.fail_writes_after(3); }) == rota::usage_error::kind::invalid_argument);
 }
 
 TEST_CASE("close ends what waits at this end as closed, and what waits at the other as a peer's end") {

@@ -14,6 +14,7 @@
 
 #include <rota/base/error.hpp>
 #include <rota/base/random.hpp>
+#include <rota/base/usage_error.hpp>
 #include <rota/coro/cancellation.hpp>
 #include <rota/io/buffer.hpp>
 #include <rota/net/tcp.hpp>
@@ -92,7 +93,8 @@ struct memory_channel {
   memory_awaiter* reader = nullptr;
   memory_awaiter* writer = nullptr;
   bool ended = false;                 // nothing more will be written
-  bool abandoned = false;             // nobody will read
+  bool abandoned = false;             // nobody will read: its end was closed
+  bool receive_shut = false;          // what is there is read, then the end
   std::size_t reads_left = SIZE_MAX;  // bytes until the error
   std::size_t writes_left = SIZE_MAX;
   std::error_code read_error;
@@ -184,7 +186,7 @@ class [[nodiscard]] memory_awaiter : custom_wait {
       error_ = from.read_error;
       return true;
     }
-    if (from.size == 0 || from.abandoned) return from.ended || from.abandoned;
+    if (from.size == 0) return from.ended || from.receive_shut;
     std::size_t n = from.size < size_ ? from.size : size_;
     if (n > from.reads_left) n = from.reads_left;
     move(n = from.reads.next(n), [&](std::byte* to, std::size_t part) { from.take(to, part); });
@@ -308,11 +310,12 @@ class memory_stream {
     return {link_, end_, false, std::span<const const_buffer>(&buffer, 1), true};
   }
 
-  /// After `send` the peer reads what was written, then the end. Throws errc::closed when it is not open.
+  /// After `send` the peer reads what was written, then the end. After `receive` this end's reads give what is there and
+  /// do not wait for more, and the peer may write on. Throws errc::closed when it is not open.
   void shutdown(shutdown_direction direction = shutdown_direction::send) {
     if (!link_) throw std::system_error(make_error_code(errc::closed), "shutdown");
     if (direction != shutdown_direction::receive) end(outgoing().ended);
-    if (direction != shutdown_direction::send) end(incoming().abandoned);
+    if (direction != shutdown_direction::send) end(incoming().receive_shut);
   }
   detail::memory_close_awaiter close() noexcept {
     if (const std::shared_ptr<detail::memory_link> link = std::exchange(link_, nullptr)) {
@@ -329,15 +332,15 @@ class memory_stream {
 
   // ---- for the test
 
-  /// After that many more bytes every read of this end fails.
-  void fail_reads_after(std::size_t bytes,
-                        std::error_code error = std::make_error_code(std::errc::connection_reset)) noexcept {
+  /// After that many more bytes every read of this end fails. Throws usage_error when it is not open.
+  void fail_reads_after(std::size_t bytes, std::error_code error = std::make_error_code(std::errc::connection_reset)) {
+    refuse_unless_open("fail_reads_after()");
     fail_after(incoming().reads_left, incoming().read_error, bytes, error);
     incoming().settle();
   }
   /// The same of writes. A write_all has then written a part.
-  void fail_writes_after(std::size_t bytes,
-                         std::error_code error = std::make_error_code(std::errc::broken_pipe)) noexcept {
+  void fail_writes_after(std::size_t bytes, std::error_code error = std::make_error_code(std::errc::broken_pipe)) {
+    refuse_unless_open("fail_writes_after()");
     fail_after(outgoing().writes_left, outgoing().write_error, bytes, error);
     outgoing().settle();
   }
@@ -353,6 +356,11 @@ class memory_stream {
     flag = true;
     outgoing().settle();
     incoming().settle();
+  }
+  void refuse_unless_open(const char* what) const {
+    if (!link_)
+      detail::throw_usage_error(usage_error::kind::invalid_argument,
+                                "%s was called on a memory_stream that is not open", what);
   }
   static void fail_after(std::size_t& left, std::error_code& kept, std::size_t bytes, std::error_code error) noexcept {
     left = bytes;
