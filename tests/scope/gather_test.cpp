@@ -650,6 +650,10 @@ TEST_CASE("a stream of completions may be moved, and dropped while tasks run") {
     {
       auto completions = rota::as_completed(handles);
       auto moved = std::move(completions);
+      REQUIRE(completions.left() == 0);
+      REQUIRE(moved.left() == 3);
+      const auto nobody = co_await completions.next();
+      REQUIRE_FALSE(nobody.has_value());
       auto first = co_await moved.next();
       REQUIRE(first->result() == 0);
       auto again = std::move(moved);

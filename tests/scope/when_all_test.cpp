@@ -114,6 +114,16 @@ TEST_CASE("when_all of a range, handed over or where it is") {
     }
     const std::vector<int> some = co_await rota::when_all(std::span(handles).first(2));
     REQUIRE(some == std::vector<int>{0, 1});
+    REQUIRE(handles[0].valid());
+    REQUIRE(handles[1].valid());
+    const std::vector<rota::join_handle<int>>& kept = handles;
+    const std::vector<int> copied = co_await rota::when_all(kept);
+    REQUIRE(copied == std::vector<int>{0, 1, 2, 3, 4});
+    const std::vector<int> seen = co_await rota::when_all(std::span(kept).last(2));
+    REQUIRE(seen == std::vector<int>{3, 4});
+    rota::join_handle<int> array[] = {handles[1], handles[2]};
+    const std::vector<int> of_array = co_await rota::when_all(array);
+    REQUIRE(of_array == std::vector<int>{1, 2});
     std::vector<task<>> voids;
     for (int i = 0; i != 5; ++i) voids.push_back(nothing());
     co_await rota::when_all(std::move(voids));

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <variant>
@@ -224,6 +225,18 @@ TEST_CASE("when_any of a range of handles leaves the losers running") {
     REQUIRE(one == 1);
     const auto racing = co_await rota::race(handles);
     REQUIRE(racing.index == 0);
+    const std::vector<rota::join_handle<int>>& kept = handles;
+    const auto of_const = co_await rota::race(kept);
+    REQUIRE(of_const.index == 0);
+    const auto of_view = co_await rota::when_any(std::span(handles));
+    REQUIRE(of_view.index == 0);
+    const auto of_view_too = co_await rota::race(std::span(handles));
+    REQUIRE(of_view_too.index == 0);
+    REQUIRE(handles[0].valid());
+    REQUIRE(handles[1].valid());
+    rota::join_handle<int> array[] = {handles[0], handles[1]};
+    const auto of_array = co_await rota::when_any(array);
+    REQUIRE(of_array.index == 0);
   });
 }
 

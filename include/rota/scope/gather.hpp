@@ -46,18 +46,12 @@ template <class H>
 using handle_value_t = typename handle_value<std::remove_cvref_t<H>>::type;
 
 template <class R>
-using element_reference = decltype(*std::begin(std::declval<R&>()));
-template <class R>
 concept range_of_handles = requires(R& r) {
   requires a_join_handle<element_reference<R>>;
   std::begin(r) != std::end(r);
 };
 template <class R>
 using handle_of = std::remove_cvref_t<element_reference<R>>;
-// Handed over, and the elements are its own; a view's are somebody else's.
-template <class R>
-inline constexpr bool gives_its_handles =
-    !std::is_lvalue_reference_v<R> && std::is_const_v<std::remove_reference_t<element_reference<const R>>>;
 
 /// The handles, moved out of a range that is handed over.
 template <class R>
@@ -67,7 +61,7 @@ std::vector<handle_of<R>> listed(R&& range) {
   } else {
     std::vector<handle_of<R>> handles;
     for (auto&& handle : range) {
-      if constexpr (gives_its_handles<R>)
+      if constexpr (gives_its_elements<R>)
         handles.push_back(std::move(handle));
       else
         handles.push_back(handle);
@@ -200,12 +194,12 @@ auto gather(return_exceptions_t, Hs&&... handles) {
 /// The same for a range of handles (a vector, array, deque, span ...): a vector of results, nothing for void.
 template <detail::range_of_handles R>
 auto gather(R&& handles) {
-  using handle = std::conditional_t<detail::gives_its_handles<R>, detail::handle_of<R>, const detail::handle_of<R>&>;
+  using handle = std::conditional_t<detail::gives_its_elements<R>, detail::handle_of<R>, const detail::handle_of<R>&>;
   return detail::gather_range<handle>(detail::listed(std::forward<R>(handles)));
 }
 template <detail::range_of_handles R>
 auto gather(return_exceptions_t, R&& handles) {
-  using handle = std::conditional_t<detail::gives_its_handles<R>, detail::handle_of<R>, const detail::handle_of<R>&>;
+  using handle = std::conditional_t<detail::gives_its_elements<R>, detail::handle_of<R>, const detail::handle_of<R>&>;
   return detail::gather_range_outcomes<handle>(detail::listed(std::forward<R>(handles)));
 }
 template <class... As>
@@ -279,6 +273,7 @@ class completion_stream {
  public:
   /// The next task that has ended, or nothing when all were given. Cancelling the wait loses nothing.
   task<std::optional<join_handle<T>>> next() {
+    if (!state_) co_return std::nullopt;  // moved from
     state& s = *state_;
     if (s.given == s.handles.size()) co_return std::nullopt;
     using watch = detail::end_watch;
@@ -286,8 +281,8 @@ class completion_stream {
     ++s.given;
     co_return std::move(s.handles[s.watch.next_ended()]);
   }
-  /// How many next() will still give.
-  std::size_t left() const noexcept { return state_->handles.size() - state_->given; }
+  /// How many next() will still give. Of a stream that was moved from: none.
+  std::size_t left() const noexcept { return state_ ? state_->handles.size() - state_->given : 0; }
 
   // For the library.
   explicit completion_stream(std::vector<join_handle<T>> handles) {

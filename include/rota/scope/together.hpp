@@ -7,6 +7,7 @@
 
 #include <coroutine>
 #include <cstddef>
+#include <iterator>
 #include <new>
 #include <system_error>
 #include <tuple>
@@ -208,21 +209,37 @@ class pack_children {
 
 template <class R>
 concept range_of_awaitables = requires(R& r) {
-  r.begin() != r.end();
-  ++r.begin();
-  *r.begin();
+  std::begin(r) != std::end(r);
+  *std::begin(r);
 };
 
-// The elements of a range that is handed over are moved out of it.
 template <class R>
-using element_of = std::conditional_t<std::is_lvalue_reference_v<R>, decltype(*std::declval<R&>().begin()),
-                                      std::remove_reference_t<decltype(*std::declval<R&>().begin())>>;
+using element_reference = decltype(*std::begin(std::declval<R&>()));
+// Handed over, and the elements are its own: they are const where it is. A view's are somebody else's.
+template <class R>
+inline constexpr bool gives_its_elements = false;
+template <class R>
+  requires(!std::is_lvalue_reference_v<R> && requires { typename element_reference<const R>; })
+inline constexpr bool gives_its_elements<R> = std::is_const_v<std::remove_reference_t<element_reference<const R>>>;
+
+// What is awaited of an element E: itself, or if it is const and may not be awaited, as a join_handle, a copy.
+template <class E>
+using element_or_copy =
+    std::conditional_t<!awaitable<E> && std::is_const_v<std::remove_reference_t<E>> &&
+                           std::is_copy_constructible_v<std::remove_cvref_t<E>> && awaitable<std::remove_cvref_t<E>>,
+                       std::remove_cvref_t<E>, E>;
+// The elements that a range gives are moved out of it; others are awaited where they are.
+template <class R>
+using element_of = element_or_copy<
+    std::conditional_t<gives_its_elements<R>, std::remove_reference_t<element_reference<R>>, element_reference<R>>>;
 
 /// The elements of a range as children. They live in blocks of the frame cache, so that a thousand of them are no
 /// allocation either.
 template <class R>
 class range_children {
   using element = element_of<R>;
+  static constexpr bool copies = !std::is_reference_v<element> && !std::is_const_v<element> &&
+                                 std::is_const_v<std::remove_reference_t<element_reference<R>>>;
 
   struct node {
     explicit node(element&& e) : child(static_cast<element&&>(e)) {}
@@ -240,7 +257,10 @@ class range_children {
       for (auto&& one : range) {
         void* block = frame_memory::allocate(sizeof(node));
         try {
-          *end = new (block) node(static_cast<element&&>(one));
+          if constexpr (copies)
+            *end = new (block) node(element(one));
+          else
+            *end = new (block) node(static_cast<element&&>(one));
         } catch (...) {
           frame_memory::deallocate(block, sizeof(node));
           throw;

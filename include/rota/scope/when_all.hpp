@@ -174,7 +174,8 @@ auto when_all(As&&... as) {
 }
 
 /// The same for the elements of a range, such as std::vector<task<T>>, which is handed over: a std::vector of the values,
-/// nothing for void. Of a range that is an lvalue (of join_handles, say) the elements are awaited where they are.
+/// nothing for void. Of a range that is an lvalue (of join_handles, say), or a view, the elements are awaited where they
+/// are; of const join_handles copies are awaited.
 template <class R>
   requires detail::range_of_awaitables<R>
 auto when_all(R&& range) {
