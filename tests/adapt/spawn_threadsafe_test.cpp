@@ -4,6 +4,7 @@
 #include <atomic>
 #include <csignal>
 #include <cstdio>
+#include <functional>
 #include <future>
 #include <memory>
 #include <optional>
@@ -310,4 +311,17 @@ TEST_CASE("awaiting a task of another loop gives its value, and a cancel cancels
     }
     REQUIRE(code == rota::errc::task_cancelled);
   });
+}
+
+TEST_CASE("nothing to call is refused by spawn_threadsafe and from_callback when it is given") {
+  using kind = rota::usage_error::kind;
+  const auto refused = [](auto&& f) { return rota_test::usage_error_of(f) == kind::invalid_argument; };
+  rota::event_loop loop;
+  task<int> (*const null)() = nullptr;
+  void (*const no_start)(rota::callback<int>) = nullptr;
+  const auto starts = [](rota::callback<int>) {};
+  const std::function<void()> no_hook;
+  REQUIRE(refused([&] { (void)spawn_threadsafe(loop, null); }));
+  REQUIRE(refused([&] { (void)rota::from_callback<int>(no_start); }));
+  REQUIRE(refused([&] { (void)rota::from_callback<int>(starts).on_cancel(no_hook); }));
 }

@@ -454,4 +454,17 @@ TEST_CASE("pinned workers run") {
   REQUIRE(rota::sync_wait(pool.run(add, 1, 1)) == 2);
 }
 
+TEST_CASE("nothing to call is refused by the pool and its lanes when it is given") {
+  using kind = rota::usage_error::kind;
+  const auto refused = [](auto&& f) { return rota_test::usage_error_of(f) == kind::invalid_argument; };
+  int (*const null)() = nullptr;
+  const std::function<rota::task<int>()> empty;
+  rota::thread_pool pool(1);
+  REQUIRE(refused([&] { (void)pool.run(null); }));
+  REQUIRE(refused([&] { (void)pool.run(empty); }));
+  REQUIRE(refused([&] { (void)pool.spawn(null); }));
+  REQUIRE(refused([&] { (void)pool.spawn(empty); }));
+  REQUIRE(refused([&] { (void)rota::to_thread(null); }));
+}
+
 }  // namespace

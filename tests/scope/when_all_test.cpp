@@ -247,6 +247,33 @@ TEST_CASE("when_all in when_all: the nesting of errors is kept") {
   });
 }
 
+TEST_CASE("nothing to call is refused by everything in scope/ that takes a function, when it is given") {
+  using kind = rota::usage_error::kind;
+  const auto refused = [](auto&& f) { return rota_test::usage_error_of(f) == kind::invalid_argument; };
+  task<int> (*const null)() = nullptr;
+  const std::function<task<int>()> empty;
+  const std::vector<std::function<task<int>()>> empties(2);
+  REQUIRE(refused([&] { (void)rota::when_all(null, number(1)); }));
+  REQUIRE(refused([&] { (void)rota::when_all(number(1), empty); }));
+  REQUIRE(refused([&] { (void)rota::when_any(empty, null); }));
+  REQUIRE(refused([&] { (void)rota::race(empties); }));
+  task<> (*const no_group)(rota::task_group&) = nullptr;
+  const std::function<task<>(rota::cancel_scope&)> no_scope;
+  REQUIRE(refused([&] { (void)rota::with_task_group(no_group); }));
+  REQUIRE(refused([&] { (void)rota::with_cancel_scope(no_scope); }));
+  task<> (*const no_body)(rota::tcp_stream&) = nullptr;
+  REQUIRE(refused([&] { (void)rota::with(1s, rota::tcp_stream(), no_body); }));
+  run([&]() -> task<> {
+    task<> (*const no_cleanup)() = nullptr;
+    const auto defers = [&](auto& scope) -> task<> {
+      REQUIRE(refused([&] { scope.defer(1s, no_cleanup); }));
+      co_return;
+    };
+    co_await rota::with_task_group(defers);
+    (void)co_await rota::with_cancel_scope(defers);
+  });
+}
+
 TEST_CASE("when_all: a function that throws instead of giving something to await") {
   run([]() -> task<> {
     int cancels = 0;

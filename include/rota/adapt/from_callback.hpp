@@ -11,6 +11,7 @@
 #include <utility>
 
 #include <rota/adapt/callback_slots.hpp>
+#include <rota/base/callable.hpp>
 #include <rota/base/error.hpp>
 #include <rota/base/usage_error.hpp>
 #include <rota/coro/cancellation.hpp>
@@ -342,6 +343,7 @@ class [[nodiscard]] callback_awaiter : callback_state<called_with_t<Ts...>> {
   auto on_cancel(F&& f) && {
     static_assert(std::is_same_v<Hook, no_hook>, "there is a cancel hook already");
     ROTA_REFUSE_OWNING_CLOSURE(F);
+    refuse_empty(f, "from_callback()'s on_cancel()");
     return callback_awaiter<Initiate, F, Ts...>(static_cast<Initiate&&>(initiate_), static_cast<F&&>(f));
   }
 
@@ -395,6 +397,7 @@ template <class... Ts, class Initiate>
   requires std::invocable<Initiate, callback<Ts...>>
 auto from_callback(Initiate&& initiate) {
   ROTA_REFUSE_OWNING_CLOSURE(Initiate);
+  detail::refuse_empty(initiate, "from_callback()");
   return detail::callback_awaiter<Initiate, detail::no_hook, Ts...>(static_cast<Initiate&&>(initiate), {});
 }
 

@@ -18,6 +18,7 @@
 #include <utility>
 
 #include <rota/adapt/from_callback.hpp>
+#include <rota/base/callable.hpp>
 #include <rota/base/cancelled.hpp>
 #include <rota/base/error.hpp>
 #include <rota/base/mutex_lock.hpp>
@@ -328,6 +329,7 @@ auto spawn_threadsafe(event_loop& loop, F&& f, Args&&... args) {
   using result = std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>;
   static_assert(detail::is_task<result>, "spawn_threadsafe() takes a callable that returns a rota::task");
   using T = typename detail::task_value<result>::type;
+  detail::refuse_empty(f, "spawn_threadsafe()");
   const auto state = std::make_shared<detail::remote_state<T>>(loop);
   task_future<T> future(state->promise.get_future(), state);
   auto* start = new detail::remote_start<T, std::decay_t<F>, std::decay_t<Args>...>(state, std::forward<F>(f),

@@ -12,6 +12,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <rota/base/callable.hpp>
 #include <rota/base/clock.hpp>
 #include <rota/base/mutex_lock.hpp>
 #include <rota/base/report.hpp>
@@ -332,6 +333,7 @@ class blocking_lane {
   friend struct detail::lane_access;
   template <class F, class... Args>
   detail::lane_call<std::decay_t<F>, std::decay_t<Args>...> call(F&& f, Args&&... args) {
+    detail::refuse_empty(f, "to_thread()");
     return detail::lane_call<std::decay_t<F>, std::decay_t<Args>...>(state_, std::forward<F>(f),
                                                                      std::forward<Args>(args)...);
   }

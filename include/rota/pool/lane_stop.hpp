@@ -5,6 +5,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <rota/base/callable.hpp>
 #include <rota/pool/blocking_lane.hpp>
 
 namespace rota {
@@ -31,6 +32,7 @@ class stoppable {
 struct lane_access {
   template <class F, class... Args>
   static auto call(blocking_lane& lane, F&& f, Args&&... args) {
+    refuse_empty(f, "to_thread()");
     return lane.call(stoppable<std::decay_t<F>>(static_cast<F&&>(f)), static_cast<Args&&>(args)...);
   }
 };

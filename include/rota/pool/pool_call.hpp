@@ -240,6 +240,7 @@ template <class F, class... Args>
 detail::pool_call<std::decay_t<F>, std::decay_t<Args>...> thread_pool::run(F&& f, Args&&... args) {
   detail::refuse_unless_callable<std::decay_t<F>, std::decay_t<Args>...>();
   ROTA_REFUSE_OWNING_CLOSURE(F);
+  detail::refuse_empty(f, "thread_pool::run()");
   return detail::pool_call<std::decay_t<F>, std::decay_t<Args>...>(*this, std::forward<F>(f),
                                                                    std::forward<Args>(args)...);
 }

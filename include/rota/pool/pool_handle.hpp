@@ -12,6 +12,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <rota/base/callable.hpp>
 #include <rota/base/mutex_lock.hpp>
 #include <rota/coro/describe.hpp>
 #include <rota/pool/pool_call.hpp>
@@ -234,6 +235,7 @@ template <class F, class... Args>
 auto thread_pool::spawn(F&& f, Args&&... args) {
   using call = detail::spawned_call<std::decay_t<F>, std::decay_t<Args>...>;
   detail::refuse_unless_callable<std::decay_t<F>, std::decay_t<Args>...>();
+  detail::refuse_empty(f, "thread_pool::spawn()");
   auto* task = new call(*this, std::forward<F>(f), std::forward<Args>(args)...);
   pool_handle<typename detail::stored_call<std::decay_t<F>, std::decay_t<Args>...>::value> handle(*task);
   task->start();

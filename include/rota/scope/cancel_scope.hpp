@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <rota/base/callable.hpp>
 #include <rota/base/clock.hpp>
 #include <rota/coro/affinity.hpp>
 #include <rota/coro/cancellation.hpp>
@@ -110,6 +111,7 @@ template <detail::body_for<cancel_scope> F>
 task<detail::maybe<detail::body_value_t<F, cancel_scope>>> with_cancel_scope(
     F&& body, detail::line_mark where = ROTA_CALLERS_LINE) {
   ROTA_REFUSE_OWNING_CLOSURE(F);
+  detail::refuse_empty(body, "with_cancel_scope()");
   return detail::cancel_scope_access::run<F>(std::forward<F>(body), where);
 }
 template <class F>

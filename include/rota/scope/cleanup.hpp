@@ -112,6 +112,7 @@ class cleanup_stack {
     static_assert(
         std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>,
         "defer(limit, f, args...): f cannot be called with these arguments, which are stored and passed on as rvalues");
+    refuse_empty(f, "defer()");
     owned<node> made(
         new call<std::decay_t<F>, std::decay_t<Args>...>(limit, std::forward<F>(f), std::forward<Args>(args)...));
     if (!has_runner_) {
@@ -198,6 +199,7 @@ template <class Rep, class Period, closes_awaitably R, detail::body_for<R> F>
 task<detail::body_value_t<F, R>> with(std::chrono::duration<Rep, Period> limit, R resource, F&& body,
                                       detail::line_mark where = ROTA_CALLERS_LINE) {
   ROTA_REFUSE_OWNING_CLOSURE(F);
+  detail::refuse_empty(body, "with()");
   return detail::run_with<R, F>(detail::cleanup_limit(limit), std::move(resource), std::forward<F>(body), where);
 }
 template <class Rep, class Period, class R, class F>

@@ -179,6 +179,7 @@ struct task_group_access {
 template <detail::body_for<task_group> F>
 task<detail::body_value_t<F, task_group>> with_task_group(F&& body, detail::line_mark where = ROTA_CALLERS_LINE) {
   ROTA_REFUSE_OWNING_CLOSURE(F);
+  detail::refuse_empty(body, "with_task_group()");
   return detail::task_group_access::run<F>(std::forward<F>(body), where);
 }
 template <class F>

@@ -150,7 +150,9 @@ template <class F>
   requires(!awaitable<F>)
 class held_child<F> : public held_frame<await_result_t<std::invoke_result_t<std::remove_reference_t<F>&>>> {
  public:
-  explicit held_child(F&& f) : function_(static_cast<F&&>(f)) {}
+  explicit held_child(F&& f) : function_(static_cast<F&&>(f)) {
+    refuse_empty(function_, "when_all, when_any, race or select");
+  }
   void make(line_mark where) { this->adopt(call_one(function_, where), where); }
 
  private:
