@@ -501,6 +501,32 @@ TEST_CASE("a host that stays down is given up") {
   CHECK(world.elapsed() < 20min);
 }
 
+TEST_CASE("time passes for a task that does not stop while its host is taken down") {
+  int swallowed = 0;
+  bool over = false;
+  simulation world;
+  simulation::host& h = world.add_host("stubborn", [&]() -> rota::task<> {
+    while (!over) {
+      try {
+        co_await rota::sleep_for(1s);
+      } catch (const rota::cancelled&) {
+        ++swallowed;
+      }
+    }
+  });
+  auto other = h.spawn([&]() -> rota::task<> {
+    co_await rota::shield(2s, rota::sleep_for(1200ms));  // the last 200 ms are its own time
+    over = true;
+  });
+  other = rota::join_handle<>();
+  world.advance(1s);
+  world.crash(h);
+  CHECK(over);
+  CHECK(swallowed > 0);
+  CHECK(world.elapsed() == 1s);
+  CHECK(world.tasks() == 0);
+}
+
 TEST_CASE("what a task does while its host is taken down has no effect on others") {
   std::string got;
   simulation world;
