@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -328,5 +329,120 @@ TEST_CASE("a lifo queue gives the last item first, a priority queue the smallest
     while (auto item = heap.try_get()) from_heap.push_back(*item);
     REQUIRE(from_stack == numbers{2, 1, 3});
     REQUIRE(from_heap == numbers{1, 2, 3});
+  });
+}
+
+TEST_CASE("join looks when it is awaited, not when it is written: a join beside the work waits for the work") {
+  run([]() -> task<> {
+    rota::queue<int> q(4);
+    co_await q.put(1);
+    const auto work = [](rota::queue<int>& from) -> task<> {
+      (void)co_await from.get();
+      from.task_done();
+    };
+    co_await rota::when_all(work(q), q.join());  // had it been decided at the call, this would hang
+    REQUIRE(q.unfinished() == 0);
+    const auto put = [](rota::queue<int>& to) -> task<> { co_await to.put(1); };
+    const auto joined = [](rota::queue<int>& of) -> task<> { co_await rota::when_all(of.join()); };
+    auto later = q.join();
+    co_await put(q);
+    rota::join_handle<> joining = rota::spawn(joined, std::ref(q));
+    rota::join_handle<> working = rota::spawn(work, std::ref(q));
+    co_await later;
+    REQUIRE(q.unfinished() == 0);
+    co_await joining;
+    co_await working;
+  });
+}
+
+TEST_CASE("a second task on one receiver of a broadcast or a watch is refused, and the first goes on") {
+  run([]() -> task<> {
+    rota::broadcast_sender<int> tx = rota::broadcast<int>(4);
+    rota::broadcast_receiver<int> rx = tx.subscribe();
+    const auto read_one = [](rota::broadcast_receiver<int>& from) -> task<int> {
+      const rota::broadcast_item<int> one = co_await from.receive();
+      co_return one.item;
+    };
+    rota::join_handle<int> first = rota::spawn(read_one, std::ref(rx));
+    co_await rota::yield();
+    int refused = 0;
+    try {
+      (void)co_await rx.next();
+    } catch (const rota::usage_error& error) {
+      refused += error.which() == rota::usage_error::kind::busy ? 1 : 0;
+    }
+    tx.send(7);  // the first has it, although it has not run
+    try {
+      (void)co_await rx.next();
+    } catch (const rota::usage_error& error) {
+      refused += error.which() == rota::usage_error::kind::busy ? 1 : 0;
+    }
+    REQUIRE(refused == 2);
+    const int got = co_await first;
+    REQUIRE(got == 7);
+    tx.send(8);
+    const int next = co_await read_one(rx);
+    REQUIRE(next == 8);
+
+    auto [wtx, wrx] = rota::watch<int>(0);
+    const auto look = [](rota::watch_receiver<int>& at) -> task<bool> { co_return co_await at.changed(); };
+    rota::join_handle<bool> looking = rota::spawn(look, std::ref(wrx));
+    co_await rota::yield();
+    try {
+      (void)co_await wrx.changed();
+    } catch (const rota::usage_error& error) {
+      refused += error.which() == rota::usage_error::kind::busy ? 1 : 0;
+    }
+    REQUIRE(refused == 3);
+    wtx.send(1);
+    const bool news = co_await looking;
+    REQUIRE(news);
+  });
+}
+
+TEST_CASE("closing a receiver of a broadcast or a watch while a task waits on it ends the wait with errc::closed") {
+  run([]() -> task<> {
+    rota::broadcast_sender<int> tx = rota::broadcast<int>(4);
+    rota::broadcast_receiver<int> rx = tx.subscribe();
+    const auto read = [](rota::broadcast_receiver<int>& from) -> task<std::error_code> {
+      const auto next = [&] { return from.next(); };
+      co_return co_await error_of(next);
+    };
+    rota::join_handle<std::error_code> reading = rota::spawn(read, std::ref(rx));
+    co_await rota::yield();
+    rx.close();
+    REQUIRE(tx.receivers() == 0);
+    std::error_code error = co_await reading;
+    REQUIRE(error == rota::errc::closed);
+
+    auto [wtx, wrx] = rota::watch<int>(0);
+    const auto look = [](rota::watch_receiver<int>& at) -> task<std::error_code> {
+      const auto changed = [&] { return at.changed(); };
+      co_return co_await error_of(changed);
+    };
+    rota::join_handle<std::error_code> looking = rota::spawn(look, std::ref(wrx));
+    co_await rota::yield();
+    wrx.close();
+    error = co_await looking;
+    REQUIRE(error == rota::errc::closed);
+  });
+}
+
+TEST_CASE("a broadcast constructs its items and never assigns them: an assignment that throws does no harm") {
+  struct item {
+    explicit item(int n) : number(n) {}
+    item(const item&) = default;
+    item(item&&) noexcept = default;
+    item& operator=(const item&) = delete;
+    item& operator=(item&&) { throw std::runtime_error("assigned"); }
+    int number;
+  };
+  run([]() -> task<> {
+    rota::broadcast_sender<item> tx = rota::broadcast<item>(1);
+    rota::broadcast_receiver<item> rx = tx.subscribe();
+    for (int i = 0; i != 3; ++i) tx.send(item(i));
+    const rota::broadcast_item<item> one = co_await rx.receive();
+    REQUIRE(one.item.number == 2);
+    REQUIRE(one.missed == 2);
   });
 }

@@ -30,6 +30,7 @@ class usage_error : public std::exception {
     join_cycle,            ///< tasks that wait for each other's end, or a task that waits for its own
     would_deadlock,        ///< a task waits for what it has itself: a mutex that it has locked
     not_held,              ///< a lock that is not held is given back, or more permits than there can be
+    busy,                  ///< a second task waits on what one task at a time may wait on
   };
 
   /// `what` is copied, as far as it fits (1023 characters).

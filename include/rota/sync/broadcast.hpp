@@ -55,9 +55,9 @@ struct broadcast_state {
 };
 
 template <class T>
-class broadcast_await : public list_wait {
+class broadcast_await : public cursor_wait {
  public:
-  broadcast_await(broadcast_state<T>& s, std::uint64_t& position) noexcept : state_(s), position_(position) {
+  broadcast_await(broadcast_state<T>& s, read_cursor& cursor) noexcept : cursor_wait(cursor), state_(s) {
     ++s.references;
   }
   broadcast_await(const broadcast_await&) = delete;
@@ -73,25 +73,27 @@ class broadcast_await : public list_wait {
   }
 
   // For select.
-  bool try_now() const noexcept { return position_ != state_.next || state_.senders == 0; }
+  bool try_now() {
+    this->occupy();
+    return this->position() != state_.next || state_.senders == 0;
+  }
   wait_list& list() noexcept { return state_.waiters; }
   const void* channel() const noexcept { return &state_; }
 
  protected:
   // Back in the task: copies the item, and only then goes on to the next.
   std::optional<broadcast_item<T>> take() {
-    this->check();
-    if (position_ == state_.next) return std::nullopt;
-    const std::uint64_t at = position_ < state_.oldest() ? state_.oldest() : position_;
+    read_cursor& cursor = this->conclude();
+    if (cursor.at == state_.next) return std::nullopt;
+    const std::uint64_t at = cursor.at < state_.oldest() ? state_.oldest() : cursor.at;
     T copy(*state_.slots[at % state_.slots.size()]);
-    const std::uint64_t missed = at - position_;
-    position_ = at + 1;
+    const std::uint64_t missed = at - cursor.at;
+    cursor.at = at + 1;
     return broadcast_item<T>(std::move(copy), missed);
   }
 
  private:
   broadcast_state<T>& state_;
-  std::uint64_t& position_;
 };
 
 template <class T>
@@ -135,8 +137,10 @@ class broadcast_sender {
     detail::broadcast_state<T>& state = checked();
     if (state.receivers == 0) return 0;
     std::optional<T>& slot = state.slots[state.next % state.slots.size()];
-    // What it does when it is destroyed may come back here.
-    [[maybe_unused]] const std::optional<T> oldest = std::exchange(slot, std::optional<T>(std::move(item)));
+    // What it does when it is destroyed may come back here. Not assigned: that might throw.
+    [[maybe_unused]] const std::optional<T> oldest = std::move(slot);
+    slot.reset();
+    slot.emplace(std::move(item));
     ++state.next;
     state.waiters.grant_all();
     return state.receivers;
@@ -165,40 +169,42 @@ class broadcast_sender {
 };
 
 /// Gets a copy of every item, from its subscription on. An end must outlive the awaits on it, and must not be moved
-/// meanwhile.
+/// meanwhile. One task at a time waits on it: a second await throws usage_error (busy). Closed meanwhile, the await throws
+/// errc::closed.
 template <class T>
 class broadcast_receiver {
  public:
   broadcast_receiver(broadcast_receiver&& other) noexcept
-      : state_(std::exchange(other.state_, nullptr)), position_(other.position_) {}
+      : state_(std::exchange(other.state_, nullptr)), cursor_(other.cursor_.at) {}
   broadcast_receiver& operator=(broadcast_receiver&& other) noexcept {
     if (this != &other) {
       close();
       state_ = std::exchange(other.state_, nullptr);
-      position_ = other.position_;
+      cursor_.at = other.cursor_.at;
     }
     return *this;
   }
   ~broadcast_receiver() { close(); }
 
   /// Another one, which gets what this one has not received yet.
-  broadcast_receiver clone() const { return broadcast_receiver(checked(), position_); }
+  broadcast_receiver clone() const { return broadcast_receiver(checked(), cursor_.at); }
   /// The next item, and how many were missed before it. Throws errc::end_of_stream when every sender is gone and nothing is
   /// left; rota::cancelled, and nothing was taken.
-  detail::broadcast_receive_awaiter<T> receive() { return detail::broadcast_receive_awaiter<T>(checked(), position_); }
+  detail::broadcast_receive_awaiter<T> receive() { return detail::broadcast_receive_awaiter<T>(checked(), cursor_); }
   /// The same, empty at the end.
-  detail::broadcast_next_awaiter<T> next() { return detail::broadcast_next_awaiter<T>(checked(), position_); }
+  detail::broadcast_next_awaiter<T> next() { return detail::broadcast_next_awaiter<T>(checked(), cursor_); }
   /// How many items wait for this receiver, those that are lost already included.
-  std::uint64_t behind() const { return checked().next - position_; }
+  std::uint64_t behind() const { return checked().next - cursor_.at; }
   void close() noexcept {
     if (!state_) return;
+    cursor_.close();
     --state_->receivers;
     detail::broadcast_state<T>::drop(std::exchange(state_, nullptr));
   }
 
  private:
   friend broadcast_sender<T>;
-  broadcast_receiver(detail::broadcast_state<T>& s, std::uint64_t position) noexcept : state_(&s), position_(position) {
+  broadcast_receiver(detail::broadcast_state<T>& s, std::uint64_t position) noexcept : state_(&s), cursor_(position) {
     ++s.references;
     ++s.receivers;
   }
@@ -209,7 +215,7 @@ class broadcast_receiver {
   }
 
   detail::broadcast_state<T>* state_;
-  std::uint64_t position_;
+  detail::read_cursor cursor_;
 };
 
 template <class T>

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include <rota/base/error.hpp>
+#include <rota/base/usage_error.hpp>
 #include <rota/sync/item_store.hpp>
 #include <rota/sync/wait_list.hpp>
 
@@ -291,6 +292,64 @@ class take_await : public take_place<typename Store::value_type> {
  private:
   channel_core<Store>& core_;
 };
+
+class cursor_wait;
+
+/// How far a receiver has come in what every receiver gets, and who waits with it: one at a time.
+struct read_cursor {
+  explicit read_cursor(std::uint64_t n) noexcept : at(n) {}
+  read_cursor(const read_cursor&) = delete;
+  read_cursor& operator=(const read_cursor&) = delete;
+  /// The receiver is closed: a wait with it ends with errc::closed.
+  void close() noexcept;
+
+  std::uint64_t at;
+  cursor_wait* reader = nullptr;
+};
+
+/// From where the awaiter begins to where it has seen what there is, the cursor is its own: a second one would find
+/// nothing new, and could not tell that from the end.
+class cursor_wait : public list_wait {
+ protected:
+  explicit cursor_wait(read_cursor& c) noexcept : cursor_(&c) {}
+  ~cursor_wait() { leave(); }
+  void occupy() {
+    if (cursor_->reader && cursor_->reader != this) [[unlikely]]
+      throw_busy();
+    cursor_->reader = this;
+  }
+  std::uint64_t position() const noexcept { return cursor_->at; }
+  /// Back in the task.
+  read_cursor& conclude() {
+    if (closed_) [[unlikely]]
+      throw_passing(passing::closed);
+    read_cursor& mine = *cursor_;
+    leave();
+    check();
+    return mine;
+  }
+
+ private:
+  friend read_cursor;
+  void leave() noexcept {
+    if (cursor_ && cursor_->reader == this) cursor_->reader = nullptr;
+  }
+  [[noreturn]] ROTA_COLD static void throw_busy() {
+    throw usage_error(usage_error::kind::busy,
+                      "two tasks wait on one receiver of a broadcast or watch: each needs its own, receiver.clone()");
+  }
+
+  read_cursor* cursor_;  // null: closed
+  bool closed_ = false;
+};
+
+inline void read_cursor::close() noexcept {
+  if (!reader) return;
+  cursor_wait& wait = *std::exchange(reader, nullptr);
+  wait.cursor_ = nullptr;
+  wait.closed_ = true;
+  if (wait.place_in) wait.place_in->grant(wait);
+}
 
 }  // namespace detail
 }  // namespace rota

@@ -32,21 +32,27 @@ class [[nodiscard]] get_awaiter : public take_await<Store> {
   }
 };
 
+template <class Queue>
 class [[nodiscard]] queue_join_awaiter : public list_wait {
  public:
-  queue_join_awaiter(wait_list& in, bool all_done) noexcept : in_(in), all_done_(all_done) {}
+  queue_join_awaiter(const Queue& q, wait_list& in) noexcept : queue_(q), in_(in) {}
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
     task_state& me = suspend_at(handle, where);
-    if (!me.is_cancelled() && all_done_) return me.exec->takes_turns(handle.address());
+    if (!me.is_cancelled() && try_now()) return me.exec->takes_turns(handle.address());
     return wait_in(in_, me, handle.address());
   }
   void await_resume() const { check(); }
 
+  // For select.
+  bool try_now() const noexcept { return queue_.unfinished() == 0; }
+  wait_list& list() noexcept { return in_; }
+  const void* channel() const noexcept { return &in_; }
+
  private:
+  const Queue& queue_;
   wait_list& in_;
-  bool all_done_;
 };
 
 }  // namespace detail
@@ -103,8 +109,9 @@ class queue {
       throw usage_error(usage_error::kind::not_held, "task_done() was called more often than items were put");
     finish(1);
   }
-  /// Waits until every item that was put is done; at once when there is none.
-  detail::queue_join_awaiter join() { return detail::queue_join_awaiter(joiners_, unfinished() == 0); }
+  /// Waits until every item that was put is done; at once when there is none at the moment in which it is
+  /// awaited.
+  detail::queue_join_awaiter<queue> join() noexcept { return detail::queue_join_awaiter<queue>(*this, joiners_); }
 
   /// Nothing more can be put, also by those who wait to; what is there can still be taken. `immediate`: it is thrown away,
   /// and counts as done.

@@ -50,9 +50,9 @@ struct watched {
 
 /// Waits for a version that `seen` is not.
 template <class T>
-class watch_await : public list_wait {
+class watch_await : public cursor_wait {
  public:
-  watch_await(watched<T>& w, std::uint64_t& seen) noexcept : watched_(w), seen_(seen) { ++w.references; }
+  watch_await(watched<T>& w, read_cursor& seen) noexcept : cursor_wait(seen), watched_(w) { ++w.references; }
   watch_await(const watch_await&) = delete;
   watch_await& operator=(const watch_await&) = delete;
   ~watch_await() { watched<T>::drop(&watched_); }
@@ -66,23 +66,25 @@ class watch_await : public list_wait {
   }
 
   // For select.
-  bool try_now() const noexcept { return watched_.version != seen_ || watched_.senders == 0; }
+  bool try_now() {
+    this->occupy();
+    return watched_.version != this->position() || watched_.senders == 0;
+  }
   wait_list& list() noexcept { return watched_.waiters; }
   const void* channel() const noexcept { return &watched_; }
 
  protected:
   // Back in the task. False: no news, and there will be none.
   bool see() {
-    this->check();
-    if (watched_.version == seen_) return false;
-    seen_ = watched_.version;
+    read_cursor& seen = this->conclude();
+    if (watched_.version == seen.at) return false;
+    seen.at = watched_.version;
     return true;
   }
   const T& value() const noexcept { return watched_.value; }
 
  private:
   watched<T>& watched_;
-  std::uint64_t& seen_;
 };
 
 template <class T>
@@ -168,28 +170,29 @@ class watch_sender {
 };
 
 /// Sees the value, and its changes: always the latest, never those between that were too quick. An end must outlive the
-/// awaits on it, and must not be moved meanwhile.
+/// awaits on it, and must not be moved meanwhile. One task at a time waits on it: a second await throws usage_error (busy).
+/// Closed meanwhile, the await throws errc::closed.
 template <class T>
 class watch_receiver {
  public:
   watch_receiver(watch_receiver&& other) noexcept
-      : watched_(std::exchange(other.watched_, nullptr)), seen_(other.seen_) {}
+      : watched_(std::exchange(other.watched_, nullptr)), seen_(other.seen_.at) {}
   watch_receiver& operator=(watch_receiver&& other) noexcept {
     if (this != &other) {
       close();
       watched_ = std::exchange(other.watched_, nullptr);
-      seen_ = other.seen_;
+      seen_.at = other.seen_.at;
     }
     return *this;
   }
   ~watch_receiver() { close(); }
 
   /// Another one, that has seen what this one has.
-  watch_receiver clone() const { return watch_receiver(checked(), seen_); }
+  watch_receiver clone() const { return watch_receiver(checked(), seen_.at); }
   /// The value at this moment; the reference is good until the next await.
   const T& borrow() const { return checked().value; }
   /// Was the value set since this receiver last saw a change?
-  bool has_changed() const { return checked().version != seen_; }
+  bool has_changed() const { return checked().version != seen_.at; }
   /// Waits until the value is set, if it was not since this receiver last looked, which this await counts as. False: every
   /// sender is gone, and nothing is new. `const bool news = co_await rx.changed();`
   detail::changed_awaiter<T> changed() { return detail::changed_awaiter<T>(checked(), seen_); }
@@ -201,6 +204,7 @@ class watch_receiver {
   }
   void close() noexcept {
     if (!watched_) return;
+    seen_.close();
     --watched_->receivers;
     detail::watched<T>::drop(std::exchange(watched_, nullptr));
   }
@@ -220,7 +224,7 @@ class watch_receiver {
   }
 
   detail::watched<T>* watched_;
-  std::uint64_t seen_;
+  detail::read_cursor seen_;
 };
 
 template <class T>
