@@ -1,11 +1,14 @@
 // any_thread::mutex, semaphore and event among the tasks of one loop; tests/pool/any_thread_stress_test.cpp has the threads.
 #include <rota/sync/any_thread.hpp>
 
+#include <chrono>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "support/rota_test.hpp"
+
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -188,6 +191,27 @@ TEST_CASE("in a cancelled scope every any_thread wait throws and takes nothing")
     REQUIRE_FALSE(finished);
     REQUIRE_FALSE(m.is_locked());
     REQUIRE(s.available() == 1);
+  });
+}
+
+TEST_CASE("a time limit ends a wait for an any_thread::mutex, semaphore and event") {
+  run([]() -> task<> {
+    any_thread::mutex m;
+    any_thread::semaphore s(0);
+    any_thread::event e;
+    const auto guard = co_await m.lock();
+    const auto locked = co_await rota::move_on_after(1ms, m.lock());
+    REQUIRE_FALSE(locked);
+    const auto acquired = co_await rota::move_on_after(1ms, s.acquire());
+    REQUIRE_FALSE(acquired);
+    const bool happened = co_await rota::move_on_after(1ms, e.wait());
+    REQUIRE_FALSE(happened);
+    const auto locked_in_time = co_await rota::as_result(rota::timeout(1ms, m.lock()));
+    REQUIRE(locked_in_time.error() == rota::errc::timed_out);
+    const auto acquired_in_time = co_await rota::as_result(rota::timeout(1ms, s.acquire()));
+    REQUIRE(acquired_in_time.error() == rota::errc::timed_out);
+    const auto happened_in_time = co_await rota::as_result(rota::timeout(1ms, e.wait()));
+    REQUIRE(happened_in_time.error() == rota::errc::timed_out);
   });
 }
 

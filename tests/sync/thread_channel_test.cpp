@@ -179,6 +179,54 @@ TEST_CASE("the last end that is closed on one thread wakes those who wait on oth
   REQUIRE(item);
 }
 
+TEST_CASE("a time limit around a send or a receive of an any-thread channel ends the wait, and nothing is lost") {
+  run([]() -> task<> {
+    auto [tx, rx] = rota::mpmc_channel<int>(0);
+    const auto next = co_await rota::move_on_after(1ms, rx.next());
+    REQUIRE_FALSE(next);
+    const auto received = co_await rota::move_on_after(1ms, rx.receive());
+    REQUIRE_FALSE(received);
+    const auto sent = co_await rota::move_on_after(1ms, tx.send(1));
+    REQUIRE_FALSE(sent);
+    const auto result = co_await rota::as_result(rota::timeout(1ms, rx.next()));
+    REQUIRE(result.error() == rota::errc::timed_out);
+    std::error_code error;
+    try {
+      (void)co_await rota::timeout(1ms, rx.next());
+    } catch (const std::system_error& e) {
+      error = e.code();
+    }
+    REQUIRE(error == rota::errc::timed_out);
+    auto limited = rx | rota::timeout(1ms);
+    const auto of_pipe = co_await rota::as_result(limited.next());
+    REQUIRE(of_pipe.error() == rota::errc::timed_out);
+    REQUIRE(rx.statistics().waiting_receivers == 0);
+    REQUIRE(tx.statistics().waiting_senders == 0);
+    REQUIRE(tx.statistics().sent == 0);
+  });
+}
+
+TEST_CASE("a cancel that comes when both ends are closed, and the waiter is not yet resumed, finds its channel") {
+  run([]() -> task<> {
+    auto [tx, rx] = rota::mpsc_channel<int>(1);
+    const auto receive = [](rota::thread_receiver<int, false>& from, std::error_code& end) -> task<> {
+      try {
+        (void)co_await from.receive();
+      } catch (const std::system_error& e) {
+        end = e.code();
+      }
+    };
+    std::error_code end;
+    rota::join_handle<> receiving = rota::spawn(receive, std::ref(rx), std::ref(end));
+    co_await rota::yield();
+    tx.close();
+    rx.close();
+    receiving.cancel();
+    (void)co_await rota::as_result(receiving);
+    REQUIRE(end == rota::errc::end_of_stream);
+  });
+}
+
 TEST_CASE("what must not block is refused, and so are closed ends") {
   auto [tx, rx] = rota::mpmc_channel<int>(1);
   run([&]() -> task<> {

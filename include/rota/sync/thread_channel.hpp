@@ -54,12 +54,11 @@ class thread_channel_link {
   void close() noexcept {
     thread_channel<T>* const channel = std::exchange(channel_, nullptr);
     if (!channel) return;
-    bool last = false;
     if constexpr (Side == channel_side::sends)
-      last = channel->drop_sender();
+      channel->drop_sender();
     else
-      last = channel->drop_receiver();
-    if (last) delete channel;
+      channel->drop_receiver();
+    channel->let_go();
   }
 
  private:

@@ -15,6 +15,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <rota/base/atomic.hpp>
 #include <rota/base/mutex_lock.hpp>
 #include <rota/base/usage_error.hpp>
 #include <rota/coro/cancellation.hpp>
@@ -27,9 +28,7 @@ namespace rota::detail {
 
 /// Who waits in a thread_channel, in its own frame or on its own stack. Everything but `task` is guarded by the lock.
 struct thread_place : posted, custom_wait {
-  thread_place() noexcept {
-    posted::run = [](posted& self) noexcept { make_ready(static_cast<thread_place&>(self).frame); };
-  }
+  thread_place() noexcept = default;
   thread_place(const thread_place&) = delete;
   thread_place& operator=(const thread_place&) = delete;
 
@@ -164,25 +163,26 @@ class thread_channel {
     return true;
   }
 
+  /// An end more, which holds the channel until it has dropped itself and called let_go().
   void add_sender() noexcept {
     const mutex_lock guard(mutex_);
     ++senders_;
+    hold();
   }
   void add_receiver() noexcept {
     const mutex_lock guard(mutex_);
     ++receivers_;
+    hold();
   }
-  /// True: that was the last end of all.
-  bool drop_sender() noexcept {
+  void drop_sender() noexcept {
     const telling told(*this);
     if (--senders_ == 0) {
       no_more_given_ = true;
       while (thread_place* first = takers_.first()) takers_.conclude(*first, passing::no_sender, told.list);
       while (thread_place* first = givers_.first()) givers_.conclude(*first, passing::closed, told.list);
     }
-    return senders_ + receivers_ == 0;
   }
-  bool drop_receiver() noexcept {
+  void drop_receiver() noexcept {
     fifo_store<T> left;  // destroyed without the lock
     const telling told(*this);
     if (--receivers_ == 0) {
@@ -191,7 +191,10 @@ class thread_channel {
       while (thread_place* first = takers_.first()) takers_.conclude(*first, passing::closed, told.list);
       left.swap(items_);
     }
-    return senders_ + receivers_ == 0;
+  }
+  /// Whoever lets go last, of the ends and of the tasks that wait, destroys the channel.
+  void let_go() noexcept {
+    if (held_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
   }
 
   bool has_receiver() const noexcept {
@@ -226,10 +229,13 @@ class thread_channel {
     mutable posted_list list;
   };
 
-  static void enter(thread_place_list& list, thread_place& place) noexcept {
+  void hold() noexcept { held_.fetch_add(1, std::memory_order_relaxed); }
+  void enter(thread_place_list& list, thread_place& place) noexcept {
     list.push(place);
+    if (!place.task) return;
+    hold();  // a cancel may look into the channel after both ends were closed
     // Under the lock: a moment later another thread may post.
-    if (place.task) place.task->waits_for(static_cast<custom_wait*>(&place), wait_kind::custom);
+    place.task->waits_for(static_cast<custom_wait*>(&place), wait_kind::custom);
   }
   void put(T& what) noexcept {
     items_.put(static_cast<T&&>(what));
@@ -248,6 +254,7 @@ class thread_channel {
   std::uint64_t given_ = 0;
   bool no_more_given_ = false;
   bool no_more_taken_ = false;
+  atomic<std::size_t> held_{0};  // by ends and by waiting tasks; not under the lock, which goes with the channel
 };
 
 /// Awaits a give or a take; Place is one of the channel's.
@@ -257,6 +264,7 @@ class thread_channel_await : public Place {
   template <class... Args>
   explicit thread_channel_await(thread_channel<T>& channel, Args... args) noexcept : Place(args...), channel_(channel) {
     this->cancel = &cancelled_while_waiting;
+    posted::run = &go_on;
   }
   ~thread_channel_await() {
     if (waiting_) [[unlikely]]
@@ -273,8 +281,7 @@ class thread_channel_await : public Place {
 
  protected:
   /// Back in the task.
-  void check() noexcept(false) {
-    waiting_ = false;
+  void check() const {
     if (withdrawn_) [[unlikely]]
       throw_cancelled(*this->task);
   }
@@ -302,16 +309,24 @@ class thread_channel_await : public Place {
       ended = channel_.take(*this, true);
     }
     if (ended == passing::waits) return true;
+    waiting_ = false;
     return exec.takes_turns(its_frame);
   }
+  // Both on its own executor; one of them ends the wait, once.
+  static void go_on(posted& self) noexcept { static_cast<thread_channel_await&>(self).end_wait(); }
   static void cancelled_while_waiting(custom_wait& wait) noexcept {
     auto& self = static_cast<thread_channel_await&>(wait);
     if (!self.channel_.template withdraw<Place>(self)) return;
     self.withdrawn_ = true;
-    make_ready(self.frame);
+    self.end_wait();
+  }
+  void end_wait() noexcept {
+    waiting_ = false;  // here, and not when it is resumed: a time limit does not ask a withdrawn wait for its result
+    channel_.let_go();
+    make_ready(this->frame);
   }
 
-  thread_channel<T>& channel_;
+  thread_channel<T>& channel_;  // alive while this waits
   bool waiting_ = false;
   bool withdrawn_ = false;
 };
