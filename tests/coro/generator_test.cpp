@@ -1,6 +1,7 @@
 // rota::generator: a coroutine as a range.
 #include <algorithm>
 #include <concepts>
+#include <csignal>
 #include <cstddef>
 #include <memory>
 #include <ranges>
@@ -294,6 +295,46 @@ TEST_CASE("misuse of a generator throws usage_error and breaks nothing") {
   generator<int> begun = count(0, 9);
   CHECK(*begun.begin() == 0);
   CHECK(rota_test::usage_error_of([&] { return all_of(takes(std::move(begun))).size(); }) == kind::invalid_argument);
+}
+
+TEST_CASE("a generator that its own body, or the body of one nested in it, advances is an error, and goes on") {
+  using kind = rota::usage_error::kind;
+  generator<int>::iterator* own = nullptr;
+  const auto advances_itself = [](generator<int>::iterator*& me) -> generator<int> {
+    co_yield 1;
+    CHECK(rota_test::usage_error_of([&] { return &++*me; }) == kind::invalid_argument);
+    co_yield 2;
+  };
+  const auto nests = [](generator<int> inner) -> generator<int> { co_yield elements_of(std::move(inner)); };
+  for (const bool nested : {false, true}) {
+    generator<int> numbers = advances_itself(own);
+    if (nested) numbers = nests(std::move(numbers));
+    auto it = numbers.begin();
+    own = &it;
+    CHECK(*it == 1);
+    ++it;
+    CHECK(*it == 2);
+    ++it;
+    CHECK(it == numbers.end());
+  }
+}
+
+TEST_CASE("a generator that its own body destroys ends the program with a message") {
+  const rota_test::child_outcome end_of_it = rota_test::child_process([] {
+                                               generator<int> own;
+                                               const auto destroys = [](generator<int>& me) -> generator<int> {
+                                                 co_yield 1;
+                                                 me = generator<int>();
+                                                 co_yield 2;
+                                               };
+                                               own = destroys(own);
+                                               auto it = own.begin();
+                                               ++it;
+                                               return 0;
+                                             }).wait();
+  INFO(end_of_it.output);
+  CHECK(end_of_it.signal() == SIGABRT);
+  CHECK(end_of_it.says("a rota::generator was destroyed or replaced by its own body"));
 }
 
 TEST_CASE("generators take their frames from the frame cache, which gives them back") {

@@ -134,6 +134,33 @@ TEST_CASE("reset breaks a barrier for those who wait and for nobody who comes la
   });
 }
 
+TEST_CASE("a barrier knows how many wait, whoever came, was cancelled, passed or was sent away") {
+  run([]() -> task<> {
+    barrier b(4);
+    names seen;
+    auto x = spawn_meet(b, "x", seen);
+    auto y = spawn_meet(b, "y", seen);
+    auto z = spawn_meet(b, "z", seen);
+    co_await rota::yield();
+    REQUIRE(b.waiting() == 3);
+    y.cancel();
+    REQUIRE(b.waiting() == 2);
+    b.abort();
+    REQUIRE(b.waiting() == 0);
+    auto broken = spawn_meet(b, "broken", seen);
+    co_await rota::yield();
+    REQUIRE(b.waiting() == 0);
+    b.reset();
+    auto late = spawn_meet(b, "late", seen);
+    late.cancel();  // before its first step
+    co_await rota::yield();
+    REQUIRE(b.waiting() == 0);
+    co_await x;
+    co_await z;
+    co_await broken;
+  });
+}
+
 TEST_CASE("a barrier of one lets everybody pass, a barrier of none is an error") {
   run([]() -> task<> {
     barrier b(1);

@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <rota/base/report.hpp>
 #include <rota/base/usage_error.hpp>
 #include <rota/coro/frame_memory.hpp>
 #include <rota/coro/yielding.hpp>
@@ -31,6 +32,7 @@ struct generator_node {
   generator_node** holder = nullptr;  // nested: the pointer that owns us, in outer's frame
   std::exception_ptr error;
   bool started = false;
+  bool running = false;  // in a root: within advance()
 
   generator_node() noexcept = default;
   generator_node(const generator_node&) = delete;
@@ -45,10 +47,15 @@ struct generator_node {
 inline void advance(generator_node& root) {
   if (!root.top) [[unlikely]]
     refuse_generator("an iterator of a rota::generator was incremented past the end");
+  if (root.running) [[unlikely]]
+    refuse_generator(
+        "an iterator of a rota::generator was incremented by the body of the generator, which runs already");
   root.item = nullptr;
+  root.running = true;
   do {
     std::coroutine_handle<>::from_address(root.top->frame).resume();
   } while (!root.item && root.top);
+  root.running = false;
   if (root.error) [[unlikely]]
     std::rethrow_exception(std::exchange(root.error, nullptr));
 }
@@ -63,6 +70,8 @@ inline void begin_generator(generator_node* root) {
 }
 /// The innermost first, and each by itself: a deep nest needs no deep stack.
 inline void destroy_generator(generator_node& root) noexcept {
+  if (root.running) [[unlikely]]
+    trap("a rota::generator was destroyed or replaced by its own body");
   for (generator_node* one = root.top ? root.top : &root;;) {
     generator_node* const outer = one->outer;
     const bool last = one == &root;
@@ -192,7 +201,8 @@ class generator_promise : public generator_node {
 ///
 /// The body runs inside begin() and ++, on any thread, one at a time. Its exceptions come out there; then it has ended.
 /// Destroying the generator destroys the body where it stands, at a co_yield, with all generators nested in it, the innermost
-/// first. Misuse throws usage_error: begin() a second time, or of an empty generator; ++ after the end.
+/// first. Misuse throws usage_error: begin() a second time, or of an empty generator; ++ after the end, or by the body itself.
+/// A body that destroys its own generator ends the program.
 template <class T>
 class [[nodiscard("a generator does nothing until it is iterated")]] generator {
  public:

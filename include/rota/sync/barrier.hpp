@@ -18,10 +18,10 @@ class barrier_awaiter;
 
 /// Whoever comes as the last of `parties` lets all of them pass. They have passed at that moment: who comes later, before
 /// they have run even, waits for the next round. For tasks of one loop; no allocation.
-class barrier {
+class barrier : detail::wait_list {
  public:
   /// Throws usage_error (invalid_argument) for 0.
-  explicit barrier(std::size_t parties) : parties_(parties) {
+  explicit barrier(std::size_t parties) : wait_list("barrier", &withdrawn), parties_(parties) {
     if (parties == 0)
       throw usage_error(usage_error::kind::invalid_argument, "a barrier needs at least one task that passes it");
   }
@@ -46,16 +46,17 @@ class barrier {
   bool is_broken() const noexcept { return broken_; }
   std::size_t parties() const noexcept { return parties_; }
   /// How many have come in this round.
-  std::size_t waiting() const noexcept { return waiters_.size(); }
+  std::size_t waiting() const noexcept { return come_; }
 
  private:
   friend detail::barrier_awaiter;
 
   void let_pass() noexcept;
   void break_round() noexcept;
+  static void withdrawn(wait_list& self) noexcept { --static_cast<barrier&>(self).come_; }
 
-  detail::wait_list waiters_{"barrier"};
   std::size_t parties_;
+  std::size_t come_ = 0;  // how many wait: to count them would take each of them longer than the one before
   bool broken_ = false;
 };
 
@@ -68,18 +69,19 @@ class [[nodiscard]] barrier_awaiter : public list_wait {
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
     task_state& me = suspend_at(handle, where);
-    if (!me.is_cancelled()) {
-      if (barrier_.broken_) {
-        index_ = broken;
-        return me.exec->takes_turns(handle.address());
-      }
-      if (barrier_.waiting() + 1 == barrier_.parties_) {
-        index_ = barrier_.parties_ - 1;
-        barrier_.let_pass();
-        return me.exec->takes_turns(handle.address());
-      }
+    if (me.is_cancelled()) return wait_in(barrier_, me, handle.address());
+    if (barrier_.broken_) {
+      index_ = broken;
+      return me.exec->takes_turns(handle.address());
     }
-    return wait_in(barrier_.waiters_, me, handle.address());
+    if (barrier_.come_ + 1 == barrier_.parties_) {
+      index_ = barrier_.parties_ - 1;
+      barrier_.let_pass();
+      return me.exec->takes_turns(handle.address());
+    }
+    wait_in(barrier_, me, handle.address());
+    ++barrier_.come_;
+    return true;
   }
   std::size_t await_resume() const {
     check();
@@ -100,18 +102,20 @@ class [[nodiscard]] barrier_awaiter : public list_wait {
 inline detail::barrier_awaiter barrier::wait() noexcept { return detail::barrier_awaiter(*this); }
 
 inline void barrier::let_pass() noexcept {
-  for (std::size_t i = 0; !waiters_.empty(); ++i) {
-    auto& next = static_cast<detail::barrier_awaiter&>(*waiters_.first());
+  come_ = 0;
+  for (std::size_t i = 0; !empty(); ++i) {
+    auto& next = static_cast<detail::barrier_awaiter&>(*first());
     next.index_ = i;
-    waiters_.grant(next);
+    grant(next);
   }
 }
 
 inline void barrier::break_round() noexcept {
-  while (!waiters_.empty()) {
-    auto& next = static_cast<detail::barrier_awaiter&>(*waiters_.first());
+  come_ = 0;
+  while (!empty()) {
+    auto& next = static_cast<detail::barrier_awaiter&>(*first());
     next.index_ = detail::barrier_awaiter::broken;
-    waiters_.grant(next);
+    grant(next);
   }
 }
 
