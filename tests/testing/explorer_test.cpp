@@ -206,6 +206,17 @@ TEST_CASE("a planted bug is found, made small, and replayed") {
   CHECK(again->what == found->what);
 }
 
+TEST_CASE("a failure is not made so small that it is another one") {
+  const auto rounds = [](simulation& world) { return world.steps(9); };
+  const auto found = explore(exploration(1, simulation_options()), rounds, [](std::size_t n) -> std::string {
+    if (n < 3) return "the check itself needs 3 rounds";
+    return n > 4 ? "broken in round " + std::to_string(n) : std::string();
+  });
+  REQUIRE(found);
+  CHECK(found->what == "broken in round 5");
+  CHECK(found->steps == std::vector<std::size_t>{5});
+}
+
 TEST_CASE("a program that hangs is a failure that says where") {
   exploration where(1, simulation_options());
   const auto found = explore(

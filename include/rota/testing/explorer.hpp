@@ -94,6 +94,13 @@ explored_run run_once(const testing::simulation_options& options, Program& progr
   return run;
 }
 
+/// What tells one failure from another: its first line without digits, which count and name what may be fewer.
+inline std::string kind_of_failure(std::string_view broken) {
+  std::string kind(broken.substr(0, broken.find('\n')));
+  kind.erase(std::remove_if(kind.begin(), kind.end(), [](char c) { return c >= '0' && c <= '9'; }), kind.end());
+  return kind;
+}
+
 /// Makes a failure smaller, as long as it still fails: fewer faults, fewer steps, faults that strike earlier.
 template <class Fails>
 class shrinker {
@@ -174,7 +181,8 @@ namespace rota::testing {
 
 /// Calls `program(simulation&)` in one world for each seed, and `invariant(outcome)` on what it returns. The invariant
 /// says what is broken, or returns an empty string. An exception of either, a deadlock, and a coroutine frame that is
-/// not freed break it too. Returns the first failure, made smaller; nothing when there is none.
+/// not freed break it too. Returns the first failure, made smaller as long as the first line of what is broken stays the
+/// same, digits aside; nothing when there is none.
 ///
 /// The environment replays one run: ROTA_SEED=7 takes this seed only, ROTA_FAULTS=short_read@3 these faults in place of
 /// the drawn ones, ROTA_STEPS=2,1 limits what simulation::steps() gives; the trace goes to stderr.
@@ -201,8 +209,10 @@ std::optional<counterexample> explore(const exploration& where, Program program,
       options.steps = steps;
       return detail::run_once(options, program, invariant);
     };
+    const std::string kind = detail::kind_of_failure(found.broken);
     const auto fails = [&](const std::vector<fault_at>& script, const std::vector<std::size_t>& steps) {
-      return !run_with(script, steps).broken.empty();
+      const std::string broken = run_with(script, steps).broken;
+      return !broken.empty() && detail::kind_of_failure(broken) == kind;  // another failure may hide this one
     };
     detail::shrinker smaller(found.struck, found.steps, where.shrinking_runs, fails);
     smaller.run();
