@@ -407,6 +407,40 @@ TEST_CASE("a cancelled step of a pipeline loses no item of a source that loses n
   loop.run(main());
 }
 
+TEST_CASE("a filter whose predicate awaits keeps its item when it is cancelled, and asks once more") {
+  rota_test::manual_loop loop;
+  const auto main = []() -> task<> {
+    auto [tx, rx] = rota::channel<int>(8);
+    for (int i = 0; i != 4; ++i) tx.try_send(i);
+    tx.close();
+    int asked = 0;
+    const auto slowly = [&asked](const int& i) -> task<bool> {
+      ++asked;
+      co_await rota::sleep_for(asked == 1 ? 20ms : 1ms);
+      if (i == 2) throw std::runtime_error("two");
+      co_return i != 1;
+    };
+    auto pipeline = rx | rota::filter(slowly);
+    const auto in_time = co_await rota::move_on_after(5ms, pipeline.next());
+    CHECK_FALSE(in_time);
+    const auto zero = co_await pipeline.next();
+    CHECK(zero == 0);
+    std::string what;
+    try {
+      (void)co_await pipeline.next();
+    } catch (const std::runtime_error& error) {
+      what = error.what();
+    }
+    CHECK(what == "two");
+    const auto three = co_await pipeline.next();
+    CHECK(three == 3);
+    const auto end = co_await pipeline.next();
+    CHECK_FALSE(end);
+    CHECK(asked == 5);
+  };
+  loop.run(main());
+}
+
 // ---- arguments
 
 TEST_CASE("arguments that can never work are refused at once") {

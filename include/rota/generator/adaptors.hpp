@@ -75,6 +75,9 @@ class [[nodiscard]] mapped : public stage<S> {
 
 template <class S, class P>
 class [[nodiscard]] filtered : public stage<S> {
+  static constexpr bool awaits = awaitable<std::invoke_result_t<P&, const source_item_t<S>&>>;
+  struct nothing {};
+
  public:
   using value_type = source_item_t<S>;
 
@@ -82,19 +85,32 @@ class [[nodiscard]] filtered : public stage<S> {
 
   task<next_result_t<S>> next() {
     for (;;) {
-      auto item = co_await this->source_.next();
-      if (!item) co_return next_result_t<S>();
-      bool keep = false;
-      if constexpr (awaitable<std::invoke_result_t<P&, const value_type&>>)
-        keep = static_cast<bool>(co_await detail::invoke(predicate_, std::as_const(*item)));
-      else
-        keep = static_cast<bool>(detail::invoke(predicate_, std::as_const(*item)));
-      if (keep) co_return item;
+      if constexpr (awaits) {
+        if (!held_) held_ = co_await this->source_.next();
+        if (!held_) co_return next_result_t<S>();
+        bool keep = false;
+        try {
+          keep = static_cast<bool>(co_await detail::invoke(predicate_, std::as_const(*held_)));
+        } catch (const cancelled&) {
+          throw;
+        } catch (...) {
+          held_ = next_result_t<S>();
+          throw;
+        }
+        next_result_t<S> item = std::exchange(held_, next_result_t<S>());
+        if (keep) co_return item;
+      } else {
+        auto item = co_await this->source_.next();
+        if (!item) co_return next_result_t<S>();
+        if (detail::invoke(predicate_, std::as_const(*item))) co_return item;
+      }
     }
   }
 
  private:
   P predicate_;
+  // The item that a predicate looks at which awaits: here, so that a cancel does not lose it.
+  [[no_unique_address]] std::conditional_t<awaits, next_result_t<S>, nothing> held_{};
 };
 
 template <class S>
@@ -286,14 +302,15 @@ auto operator|(S&& source, A adaptor) {
 }
 
 /// Gives `f(item)`; if that can be awaited, what comes out of it. f is stored, decayed. What it throws is thrown by next(),
-/// and the pipeline can go on with the next item.
+/// and the pipeline can go on with the next item. A cancel of an f that awaits loses the item: f has it.
 template <class F>
 auto map(F&& f) {
   ROTA_REFUSE_OWNING_CLOSURE(F);
   return detail::map_adaptor<std::decay_t<F>>(std::forward<F>(f));
 }
 
-/// Gives the items for which `predicate(item)`, or what comes out of awaiting it, is true. As map().
+/// Gives the items for which `predicate(item)`, or what comes out of awaiting it, is true. What the predicate throws is
+/// thrown by next(), and the item is gone; after a cancel of a predicate that awaits, the next next() asks it once more.
 template <class P>
 auto filter(P&& predicate) {
   ROTA_REFUSE_OWNING_CLOSURE(P);

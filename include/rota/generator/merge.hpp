@@ -242,7 +242,8 @@ class [[nodiscard("a merge does nothing until it is asked for an item")]] merged
 /// they refer to must outlive the merge. Movable; for one task at a time.
 ///
 /// A cancelled next() loses nothing and disturbs no source. The first source that fails cancels the others; when all have
-/// ended, and were closed, next() throws their errors as one exception_group. Items that nobody had taken by then are lost.
+/// ended, and were closed, next() throws their errors as one exception_group. Items that nobody had taken by then are lost, and so
+/// is one of each source, also of one that is only borrowed, when the merge is closed early: the item it is ahead.
 ///
 /// close() cancels and joins the children and closes their sources. A merge that is left early must be closed, as for_each(),
 /// collect() and with(limit, merge, body) do on every way out: destroying it while children run ends the program (rule R1).
