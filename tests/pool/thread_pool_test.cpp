@@ -467,4 +467,70 @@ TEST_CASE("nothing to call is refused by the pool and its lanes when it is given
   REQUIRE(refused([&] { (void)rota::to_thread(null); }));
 }
 
+// ---- what belongs to one loop
+
+task<> locks(rota::mutex& m) { const auto guard = co_await m.lock(); }
+task<> locks_shared(rota::shared_mutex& m) { const auto guard = co_await m.lock_shared(); }
+task<> waits_for(rota::event& e) { co_await e.wait(); }
+task<> receives(rota::receiver<int>& from) { (void)co_await from.next(); }
+task<> sends(rota::sender<int>& to) { co_await to.send(1); }
+
+template <class F, class T>
+task<bool> is_refused(thread_pool& pool, F f, T& object) {
+  std::string what;
+  auto kind = rota::usage_error::kind::no_task;
+  try {
+    co_await pool.run(f, std::ref(object));
+  } catch (const rota::usage_error& error) {
+    kind = error.which();
+    what = error.what();
+  }
+  INFO(what);
+  CHECK((what.empty() || (what.find("any_thread::mutex") != what.npos && what.find("mpsc_channel") != what.npos)));
+  co_return kind == rota::usage_error::kind::wrong_loop;
+}
+
+TEST_CASE("a task of a pool that would wait for what belongs to a loop is refused, and told what to use instead") {
+  thread_pool pool(1);
+  run([&]() -> task<> {
+    rota::mutex m;
+    rota::shared_mutex shared;
+    rota::event e;
+    auto [tx, rx] = rota::channel<int>(0);
+    {
+      const auto guard = co_await m.lock();
+      const auto writes = co_await shared.lock();
+      const bool mutex_refused = co_await is_refused(pool, locks, m);
+      CHECK(mutex_refused);
+      const bool shared_refused = co_await is_refused(pool, locks_shared, shared);
+      CHECK(shared_refused);
+    }
+    const bool event_refused = co_await is_refused(pool, waits_for, e);
+    CHECK(event_refused);
+    const bool receiver_refused = co_await is_refused(pool, receives, rx);
+    CHECK(receiver_refused);
+    const bool sender_refused = co_await is_refused(pool, sends, tx);
+    CHECK(sender_refused);
+    CHECK(m.waiting() + shared.waiting() == 0);
+    CHECK_FALSE(m.is_locked());
+  });
+}
+
+TEST_CASE("a task of a pool that need not wait for what belongs to a loop is refused in builds with assertions") {
+  thread_pool pool(1);
+  run([&]() -> task<> {
+    rota::mutex m;
+    rota::event e;
+    e.set();
+    auto [tx, rx] = rota::channel<int>(4);
+    const bool mutex_refused = co_await is_refused(pool, locks, m);
+    CHECK(mutex_refused == bool{ROTA_ASSERTIONS});
+    const bool event_refused = co_await is_refused(pool, waits_for, e);
+    CHECK(event_refused == bool{ROTA_ASSERTIONS});
+    const bool sender_refused = co_await is_refused(pool, sends, tx);
+    CHECK(sender_refused == bool{ROTA_ASSERTIONS});
+    CHECK_FALSE(m.is_locked());
+  });
+}
+
 }  // namespace

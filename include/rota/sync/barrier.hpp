@@ -68,7 +68,7 @@ class [[nodiscard]] barrier_awaiter : public list_wait {
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
-    task_state& me = suspend_at(handle, where);
+    task_state& me = begin_at(handle, where, barrier_);
     if (me.is_cancelled()) return wait_in(barrier_, me, handle.address());
     if (barrier_.broken_) {
       index_ = broken;

@@ -143,7 +143,7 @@ class [[nodiscard]] capacity_awaiter : public list_wait, borrower {
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
-    task_state& me = suspend_at(handle, where);
+    task_state& me = begin_at(handle, where, limiter_);
     if (limiter_.has_room() && !me.is_cancelled()) [[likely]] {
       enlist(limiter_, &me, where);
       return me.exec->takes_turns(handle.address());

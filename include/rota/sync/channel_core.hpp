@@ -244,7 +244,7 @@ class give_await : public give_place<typename Store::value_type> {
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
-    task_state& me = suspend_at(handle, where);
+    task_state& me = this->begin_at(handle, where, core_.givers());
     if (!me.is_cancelled() && try_now()) [[likely]]
       return me.exec->takes_turns(handle.address());
     return this->wait_in(core_.givers(), me, handle.address());
@@ -275,7 +275,7 @@ class take_await : public take_place<typename Store::value_type> {
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
-    task_state& me = suspend_at(handle, where);
+    task_state& me = this->begin_at(handle, where, core_.takers());
     if (!me.is_cancelled() && try_now()) [[likely]]
       return me.exec->takes_turns(handle.address());
     return this->wait_in(core_.takers(), me, handle.address());

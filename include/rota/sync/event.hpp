@@ -71,7 +71,7 @@ class [[nodiscard]] event_awaiter : public list_wait {
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
-    task_state& me = suspend_at(handle, where);
+    task_state& me = begin_at(handle, where, event_.waiters_);
     if (!me.is_cancelled() && event_.try_wait()) return me.exec->takes_turns(handle.address());
     return wait_in(event_.waiters_, me, handle.address());
   }

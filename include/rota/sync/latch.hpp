@@ -55,7 +55,7 @@ class [[nodiscard]] latch_awaiter : public list_wait {
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
-    task_state& me = suspend_at(handle, where);
+    task_state& me = begin_at(handle, where, latch_.waiters_);
     if (latch_.is_open() && !me.is_cancelled()) return me.exec->takes_turns(handle.address());
     return wait_in(latch_.waiters_, me, handle.address());
   }

@@ -140,7 +140,7 @@ class [[nodiscard]] mutex_awaiter : public list_wait {
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
-    task_state& me = suspend_at(handle, where);
+    task_state& me = begin_at(handle, where, mutex_.waiters_);
     if (!mutex_.is_locked() && !me.is_cancelled()) [[likely]] {
       mutex_.holder_.set(&me, where);
       return me.exec->takes_turns(handle.address());

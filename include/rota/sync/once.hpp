@@ -81,7 +81,7 @@ class [[nodiscard]] once_turn : public list_wait {
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle) {
-    task_state& me = suspend_at(handle, called_at_);
+    task_state& me = begin_at(handle, called_at_, once_.waiters_);
     if (!me.is_cancelled()) {
       if (once_.done_) return me.exec->takes_turns(handle.address());
       if (once_.runner_.empty()) {

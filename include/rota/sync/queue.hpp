@@ -39,7 +39,7 @@ class [[nodiscard]] queue_join_awaiter : public list_wait {
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
-    task_state& me = suspend_at(handle, where);
+    task_state& me = begin_at(handle, where, in_);
     if (!me.is_cancelled() && try_now()) return me.exec->takes_turns(handle.address());
     return wait_in(in_, me, handle.address());
   }

@@ -159,7 +159,7 @@ class [[nodiscard]] semaphore_awaiter : public list_wait {
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
-    task_state& me = suspend_at(handle, where);
+    task_state& me = begin_at(handle, where, semaphore_);
     if (!me.is_cancelled() && semaphore_.try_take(count_)) [[likely]]
       return me.exec->takes_turns(handle.address());
     return wait(me, handle.address());

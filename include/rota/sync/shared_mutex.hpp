@@ -182,7 +182,7 @@ class [[nodiscard]] shared_mutex_awaiter : public shared_mutex_wait {
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
-    task_state& me = suspend_at(handle, where);
+    task_state& me = begin_at(handle, where, mutex_);
     if (mutex_.is_free_for(How) && !me.is_cancelled()) [[likely]] {
       mutex_.take(How, &me, where);
       return me.exec->takes_turns(handle.address());

@@ -40,6 +40,14 @@ struct waiter {
   void (*granted)(waiter&) noexcept;  // it is out of the list: see that the task goes on
 };
 
+/// Tasks of a pool run at the same time on several threads, even those of one when_all.
+[[noreturn]] ROTA_COLD inline void refuse_pool(task_state& task, const char* what) {
+  throw_usage_error(usage_error::kind::wrong_loop,
+                    "%s, of a thread pool, uses a %s, which is for tasks of one event loop; for a pool there are "
+                    "rota::any_thread::mutex, semaphore, event and oneshot, rota::mpsc_channel and rota::mpmc_channel",
+                    describe(task).c_str(), what);
+}
+
 class wait_list {
  public:
   /// `what` it is for, in messages: "mutex".
@@ -64,7 +72,7 @@ class wait_list {
   }
   const char* what() const noexcept { return what_; }
 
-  /// At the end. Throws usage_error, and changes nothing, when tasks of another loop wait here.
+  /// At the end. Throws usage_error, and changes nothing, when tasks of another loop wait here, or the task is a pool's.
   void push(waiter& w) {
     check_loop(*w.task);
     w.place_in = this;
@@ -102,6 +110,8 @@ class wait_list {
 
  private:
   void check_loop(task_state& task) const {
+    if (task.exec->is_strand()) [[unlikely]]
+      refuse_pool(task, what_);
     if (first_ && first_->task->exec != task.exec) [[unlikely]]
       throw_usage_error(usage_error::kind::wrong_loop, "%s, waits for a %s on which tasks of another event loop wait",
                         describe(task).c_str(), what_);
@@ -135,6 +145,18 @@ class list_wait : public custom_wait, public waiter {
       destroyed_waiting();
   }
 
+  /// suspend_at() for who may get what it wants without a wait: throws usage_error when the task is a pool's, in builds
+  /// with ROTA_ASSERTIONS. Without, only push() looks.
+  template <class Promise>
+  static task_state& begin_at(std::coroutine_handle<Promise> handle, line_mark where,
+                              [[maybe_unused]] const wait_list& in) {
+    task_state& me = suspend_at(handle, where);
+#if ROTA_ASSERTIONS
+    if (me.exec->is_strand()) [[unlikely]]
+      refuse_pool(me, in.what());
+#endif
+    return me;
+  }
   /// Out of await_suspend: true when the task suspends. `cancellable`: false for a wait that a cancel must not end.
   ROTA_NOINLINE bool wait_in(wait_list& in, task_state& waiting, void* its_frame, bool cancellable = true) {
     task = &waiting;

@@ -60,7 +60,7 @@ class watch_await : public cursor_wait {
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
-    task_state& me = suspend_at(handle, where);
+    task_state& me = this->begin_at(handle, where, list());
     if (!me.is_cancelled() && try_now()) return me.exec->takes_turns(handle.address());
     return this->wait_in(list(), me, handle.address());
   }
