@@ -604,3 +604,72 @@ TEST_CASE("natural spellings: temporaries and brace lists in the statement that 
     REQUIRE(none.error() == rota::errc::timed_out);
   });
 }
+
+TEST_CASE("an aggregate that owns something is named, and sent with by_move or as a copy") {
+  struct job {
+    int number;
+    std::string text;
+  };
+  run([]() -> task<> {
+    auto [tx, rx] = rota::channel<job>(4);
+    job one{1, "a text that is longer than fifteen characters"};
+    co_await tx.send(one);
+    co_await tx.send(rota::by_move(one));
+    REQUIRE(one.text.empty());
+    const job copy = co_await rx.receive();
+    const job moved = co_await rx.receive();
+    REQUIRE(copy.text == "a text that is longer than fifteen characters");
+    REQUIRE(moved.text == copy.text);
+  });
+}
+
+TEST_CASE("a reserve and a receive_many that wait are no ends: closing the only one ends them with errc::closed") {
+  run([]() -> task<> {
+    auto [tx, rx] = rota::channel<int>(1);
+    const auto many = [](rota::receiver<int>& from) -> task<std::error_code> {
+      numbers into;
+      const auto receive = [&] { return from.receive_many(into, 4); };
+      co_return co_await error_of(receive);
+    };
+    rota::join_handle<std::error_code> receiving = rota::spawn(many, std::ref(rx));
+    co_await rota::yield();
+    REQUIRE(rx.statistics().receivers == 1);
+    rx.close();
+    std::error_code error = co_await receiving;
+    REQUIRE(error == rota::errc::closed);
+    REQUIRE(!tx.has_receiver());
+
+    auto [tx2, rx2] = rota::channel<int>(1);
+    co_await tx2.send(1);
+    const auto room = [](rota::sender<int>& to) -> task<std::error_code> {
+      const auto reserve = [&] { return to.reserve(); };
+      co_return co_await error_of(reserve);
+    };
+    rota::join_handle<std::error_code> reserving = rota::spawn(room, std::ref(tx2));
+    co_await rota::yield();
+    REQUIRE(rx2.statistics().senders == 1);
+    tx2.close();
+    error = co_await reserving;
+    REQUIRE(error == rota::errc::closed);
+  });
+}
+
+TEST_CASE("a reserve that has its room when the last sender is closed gives it back, and is errc::closed") {
+  run([]() -> task<> {
+    auto [tx, rx] = rota::channel<int>(1);
+    co_await tx.send(1);
+    const auto room = [](rota::sender<int>& to) -> task<std::error_code> {
+      const auto reserve = [&] { return to.reserve(); };
+      co_return co_await error_of(reserve);
+    };
+    rota::join_handle<std::error_code> reserving = rota::spawn(room, std::ref(tx));
+    co_await rota::yield();
+    REQUIRE(rx.try_receive());
+    REQUIRE(rx.statistics().reserved == 1);
+    tx.close();
+    const std::error_code error = co_await reserving;
+    REQUIRE(error == rota::errc::closed);
+    REQUIRE(rx.statistics().reserved == 0);
+    REQUIRE(rx.ended());
+  });
+}

@@ -7,7 +7,7 @@
 
 namespace rota {
 
-/// `co_yield by_move(object)` hands the object itself over: the consumer moves it out. The same as std::move(object),
+/// `co_yield by_move(object)`, `co_await tx.send(by_move(object))` hand the object itself over: it is moved out. The same as std::move(object),
 /// but GCC 12.2, too, can tell it from an object that is made within the statement. Keep it in no variable.
 template <class T>
 class by_move {
@@ -44,9 +44,10 @@ inline constexpr bool safe_to_yield_as_rvalue =
 }  // namespace detail
 }  // namespace rota
 
-#define ROTA_REFUSE_OWNING_AGGREGATE(T)                                                                         \
-  static_assert(                                                                                                \
-      ::rota::detail::safe_to_yield_as_rvalue<T>,                                                               \
-      "this GCC destroys an aggregate that owns something twice when it is made in a co_yield statement: name " \
-      "it first and write co_yield rota::by_move(object), or give the type a constructor; see "                 \
-      "docs/compilers.md")
+#define ROTA_REFUSE_OWNING_AGGREGATE_IN(T, statement, spelling)                                            \
+  static_assert(::rota::detail::safe_to_yield_as_rvalue<T>,                                                \
+                "this GCC destroys an aggregate that owns something twice when it is made in a " statement \
+                " statement: name it first and write " spelling                                            \
+                ", or give the type a constructor; see "                                                   \
+                "docs/compilers.md")
+#define ROTA_REFUSE_OWNING_AGGREGATE(T) ROTA_REFUSE_OWNING_AGGREGATE_IN(T, "co_yield", "co_yield rota::by_move(object)")

@@ -7,6 +7,7 @@
 // Ends are moved, or cloned by name: a copy that nobody remembers would keep the stream open for ever.
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -19,6 +20,7 @@
 #include <rota/base/usage_error.hpp>
 #include <rota/coro/concepts.hpp>
 #include <rota/coro/frame_memory.hpp>
+#include <rota/coro/yielding.hpp>
 #include <rota/sync/channel_core.hpp>
 
 namespace rota {
@@ -50,6 +52,22 @@ struct shared_channel : channel_core<Store> {
 
   std::size_t ends[2] = {0, 0};  // open ones, by channel_side
   std::size_t references = 0;
+};
+
+/// Keeps the channel, and is no end of it.
+template <class Store>
+class channel_reference {
+ public:
+  explicit channel_reference(shared_channel<Store>& channel) noexcept : channel_(channel) { ++channel.references; }
+  channel_reference(const channel_reference&) = delete;
+  channel_reference& operator=(const channel_reference&) = delete;
+  ~channel_reference() {
+    if (--channel_.references == 0) delete &channel_;
+  }
+  shared_channel<Store>& operator*() const noexcept { return channel_; }
+
+ private:
+  shared_channel<Store>& channel_;
 };
 
 /// An open end; the last of its side closes that side. Empty when it was closed or moved from.
@@ -151,8 +169,8 @@ class [[nodiscard]] receive_many_awaiter : public take_await<Store> {
   using item = typename Store::value_type;
 
  public:
-  receive_many_awaiter(const receiving_link<Store>& link, std::vector<item>& into, std::size_t limit)
-      : take_await<Store>(*link), link_(link.clone()), into_(into), limit_(limit) {
+  receive_many_awaiter(shared_channel<Store>& channel, std::vector<item>& into, std::size_t limit)
+      : take_await<Store>(channel), channel_(channel), into_(into), limit_(limit) {
     if (limit == 0)
       throw usage_error(usage_error::kind::invalid_argument, "receive_many(): the largest number of items is 0");
     make_room();
@@ -178,7 +196,7 @@ class [[nodiscard]] receive_many_awaiter : public take_await<Store> {
     if (into_.size() == into_.capacity()) into_.reserve(into_.empty() ? 8 : into_.size() * 2);
   }
 
-  receiving_link<Store> link_;  // it looks into the channel again when it goes on
+  const channel_reference<Store> channel_;  // it looks into the channel again when it goes on
   std::vector<item>& into_;
   const std::size_t limit_;
 };
@@ -247,15 +265,19 @@ class [[nodiscard]] reserve_awaiter : public give_await<Store> {
   using item = typename Store::value_type;
 
  public:
-  explicit reserve_awaiter(sending_link<Store>&& link) noexcept
-      : give_await<Store>(*link, nullptr), link_(std::move(link)) {}
+  explicit reserve_awaiter(shared_channel<Store>& channel) noexcept
+      : give_await<Store>(channel, nullptr), channel_(channel) {}
   permit<item, Store> await_resume() {
     this->conclude();
-    return permit<item, Store>(std::move(link_));
+    if ((*channel_).no_more_given()) [[unlikely]] {  // closed after it was granted; receivers were told the end
+      (*channel_).release_reserved();
+      throw_passing(passing::closed);
+    }
+    return permit<item, Store>(sending_link<Store>(*channel_));
   }
 
  private:
-  sending_link<Store> link_;
+  const channel_reference<Store> channel_;
 };
 }  // namespace detail
 
@@ -274,7 +296,15 @@ class sender {
   /// served. Throws std::errc::broken_pipe when every receiver is gone, rota::cancelled when the task's scope is
   /// cancelled: then `item` was not touched. `co_await tx.send(...)`, at once: the item stays the caller's until it is
   /// accepted.
-  detail::send_awaiter<Store> send(T&& item) { return detail::send_awaiter<Store>(*link_, std::addressof(item)); }
+  detail::send_awaiter<Store> send(T&& item) {
+    ROTA_REFUSE_OWNING_AGGREGATE_IN(T, "co_await", "co_await tx.send(rota::by_move(object))");
+    return detail::send_awaiter<Store>(*link_, std::addressof(item));
+  }
+  /// The same as std::move(item); for aggregates that own something on GCC 12.2.
+  template <std::same_as<T> U>
+  detail::send_awaiter<Store> send(by_move<U> item) {
+    return detail::send_awaiter<Store>(*link_, std::addressof(item.object()));
+  }
   /// The same with a copy.
   detail::send_copy_awaiter<Store> send(const T& item)
     requires std::is_copy_constructible_v<T>
@@ -293,7 +323,7 @@ class sender {
   /// or a closed channel would leave unsent. Throws as send(), and usage_error when the capacity is 0.
   detail::reserve_awaiter<Store> reserve() {
     check_has_room();
-    return detail::reserve_awaiter<Store>(link_.clone());
+    return detail::reserve_awaiter<Store>(*link_);
   }
   /// Nothing when it would have to wait.
   std::optional<permit<T, Store>> try_reserve() {
@@ -348,7 +378,7 @@ class receiver {
   /// Waits for one item and adds it to `into`, and at most `limit` in all of those that are there. Returns how many; 0 at the
   /// end of the stream. No allocation if `into` has room.
   detail::receive_many_awaiter<Store> receive_many(std::vector<T>& into, std::size_t limit) {
-    return detail::receive_many_awaiter<Store>(link_, into, limit);
+    return detail::receive_many_awaiter<Store>(*link_, into, limit);
   }
   /// Nothing when it would have to wait, and at the end of the stream (ended() tells which).
   std::optional<T> try_receive() {

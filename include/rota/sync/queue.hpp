@@ -2,6 +2,7 @@
 // what was put into it and is not done.
 #pragma once
 
+#include <concepts>
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
@@ -11,6 +12,7 @@
 #include <utility>
 
 #include <rota/base/usage_error.hpp>
+#include <rota/coro/yielding.hpp>
 #include <rota/sync/channel.hpp>
 #include <rota/sync/channel_core.hpp>
 #include <rota/sync/item_store.hpp>
@@ -72,7 +74,15 @@ class queue {
 
   /// Waits for room, first come, first served. Throws errc::closed after shutdown(), also if that comes while it waits;
   /// rota::cancelled: then `item` was not touched, nor counted. `co_await q.put(...)`, at once.
-  detail::send_awaiter<Store> put(T&& item) { return detail::send_awaiter<Store>(core_, std::addressof(item)); }
+  detail::send_awaiter<Store> put(T&& item) {
+    ROTA_REFUSE_OWNING_AGGREGATE_IN(T, "co_await", "co_await q.put(rota::by_move(object))");
+    return detail::send_awaiter<Store>(core_, std::addressof(item));
+  }
+  /// The same as std::move(item); for aggregates that own something on GCC 12.2.
+  template <std::same_as<T> U>
+  detail::send_awaiter<Store> put(by_move<U> item) {
+    return detail::send_awaiter<Store>(core_, std::addressof(item.object()));
+  }
   detail::send_copy_awaiter<Store> put(const T& item)
     requires std::is_copy_constructible_v<T>
   {

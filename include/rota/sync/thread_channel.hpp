@@ -6,6 +6,7 @@
 //   while (auto one = co_await rx.next()) ...
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -17,6 +18,7 @@
 #include <rota/base/error.hpp>
 #include <rota/base/usage_error.hpp>
 #include <rota/coro/concepts.hpp>
+#include <rota/coro/yielding.hpp>
 #include <rota/sync/channel.hpp>
 #include <rota/sync/thread_channel_core.hpp>
 
@@ -123,7 +125,15 @@ class thread_sender {
 
   thread_sender clone() const { return thread_sender(link_.clone()); }
   /// For tasks: as sender::send.
-  detail::thread_send_awaiter<T> send(T&& item) { return detail::thread_send_awaiter<T>(*link_, std::addressof(item)); }
+  detail::thread_send_awaiter<T> send(T&& item) {
+    ROTA_REFUSE_OWNING_AGGREGATE_IN(T, "co_await", "co_await tx.send(rota::by_move(object))");
+    return detail::thread_send_awaiter<T>(*link_, std::addressof(item));
+  }
+  /// The same as std::move(item); for aggregates that own something on GCC 12.2.
+  template <std::same_as<T> U>
+  detail::thread_send_awaiter<T> send(by_move<U> item) {
+    return detail::thread_send_awaiter<T>(*link_, std::addressof(item.object()));
+  }
   detail::thread_send_copy_awaiter<T> send(const T& item)
     requires std::is_copy_constructible_v<T>
   {
