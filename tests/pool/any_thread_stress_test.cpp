@@ -5,7 +5,10 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "support/rota_test.hpp"
@@ -95,6 +98,46 @@ TEST_CASE("an any_thread::semaphore gives out no more permits than it has, and g
     REQUIRE_FALSE(too_many.load());
   });
   REQUIRE(visits.load() > 1'000);
+}
+
+// In these two TSan looks: the destruction must not race with the rest of set(), or of the unlock, on the other thread.
+TEST_CASE("who passes an any_thread::event, or sees it set, may destroy it at once") {
+  for (std::size_t round = rota_test::scaled(2'000, 500, 500); round != 0; --round) {
+    auto e = std::make_unique<any_thread::event>();
+    std::thread other([&to = *e] { to.set(); });
+    const auto wait_and_destroy = [&]() -> task<> {
+      if (round % 2 == 0) {
+        while (!e->is_set()) std::this_thread::yield();
+      }
+      co_await e->wait();
+      e.reset();
+    };
+    rota::run(wait_and_destroy());
+    other.join();
+  }
+}
+
+TEST_CASE("who locks an any_thread::mutex after the last waiter was cancelled may destroy it at once") {
+  for (std::size_t round = rota_test::scaled(2'000, 500, 500); round != 0; --round) {
+    auto m = std::make_unique<any_thread::mutex>();
+    const auto contend_and_destroy = [&]() -> task<> {
+      auto guard = m->try_lock();
+      const auto wait = [](any_thread::mutex& of) -> task<> { const auto never = co_await of.lock(); };
+      rota::join_handle<> waiting = rota::spawn(wait, std::ref(*m));
+      co_await rota::yield();
+      waiting.cancel();
+      (void)co_await rota::as_result(waiting);
+      std::thread other([mine = std::move(guard)]() mutable { mine.unlock(); });
+      for (;;) {
+        auto next = m->try_lock();
+        if (next) break;  // and unlocks it
+        std::this_thread::yield();
+      }
+      m.reset();
+      other.join();
+    };
+    rota::run(contend_and_destroy());
+  }
 }
 
 TEST_CASE("an any_thread::event loses nobody who waits, and what was written before set() is seen after wait()") {

@@ -2,6 +2,7 @@
 #include <rota/sync/any_thread.hpp>
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -141,6 +142,21 @@ TEST_CASE("an any_thread::semaphore takes permits from outside, and lets them be
     REQUIRE(permits.count() == 2);
     permits.forget();
     REQUIRE(s.available() == 0);
+  });
+}
+
+TEST_CASE("an any_thread::semaphore refuses more permits than can be counted, held ones included") {
+  run([]() -> task<> {
+    any_thread::semaphore s(SIZE_MAX);
+    using kind = rota::usage_error::kind;
+    REQUIRE(rota_test::usage_error_of([&] { s.release(); }) == kind::not_held);
+    auto held = co_await s.acquire(2);
+    REQUIRE(rota_test::usage_error_of([&] { s.release(); }) == kind::not_held);
+    REQUIRE(s.available() == SIZE_MAX - 2);
+    held.forget();
+    s.release(2);
+    REQUIRE(s.available() == SIZE_MAX);
+    REQUIRE(rota_test::usage_error_of([&] { s.release(SIZE_MAX); }) == kind::not_held);
   });
 }
 

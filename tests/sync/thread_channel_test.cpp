@@ -270,5 +270,26 @@ TEST_CASE("a oneshot carries its value from a thread to a task, and from a task 
   {
     const auto gone = std::move(tx);
   }
-  REQUIRE(error_code_of([&] { (void)rx.blocking_receive(); }) == rota::errc::end_of_stream);
+  REQUIRE(error_code_of([&] { (void)rx.blocking_receive(); }) == rota::errc::broken_promise);
+  run([&]() -> task<> {
+    const rota::result<int> never = co_await rota::as_result(rx.receive());
+    REQUIRE(never.error() == rota::errc::broken_promise);
+  });
+}
+
+TEST_CASE("a oneshot whose receiver is gone leaves the value where it was") {
+  auto [tx, rx] = rota::any_thread::oneshot<std::unique_ptr<int>>();
+  rx.close();
+  REQUIRE_FALSE(tx.has_receiver());
+  auto value = std::make_unique<int>(3);
+  REQUIRE(error_code_of([&] { tx.send(std::move(value)); }) == std::errc::broken_pipe);
+  REQUIRE(value);
+
+  auto [tx2, rx2] = rota::any_thread::oneshot<std::string>();
+  const std::string word = "one";
+  tx2.send(word);
+  std::string second = "a value that is longer than fifteen";
+  REQUIRE(usage_error_of([&] { tx2.send(std::move(second)); }) == rota::usage_error::kind::already_set);
+  REQUIRE(second == "a value that is longer than fifteen");
+  REQUIRE(rx2.blocking_receive() == word);
 }

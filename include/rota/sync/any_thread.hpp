@@ -10,6 +10,7 @@
 #include <rota/base/atomic.hpp>
 #include <rota/base/mutex_lock.hpp>
 #include <rota/base/report.hpp>
+#include <rota/base/usage_error.hpp>
 #include <rota/coro/executor.hpp>
 #include <rota/coro/line_mark.hpp>
 #include <rota/coro/task_state.hpp>
@@ -83,13 +84,19 @@ class mutex {
     }
   }
   void guard_was_moved() noexcept {}
+  // Whoever gets it next may destroy it: the last access is the one that sets it free, or that of the list's lock after
+  // which the waiter is told.
   void release() noexcept {
-    std::uint32_t expected = locked;
-    if (state_.compare_exchange_strong(expected, free, std::memory_order_release, std::memory_order_relaxed)) [[likely]]
-      return;
-    hand_over();
+    for (;;) {
+      std::uint32_t expected = locked;
+      if (state_.compare_exchange_strong(expected, free, std::memory_order_release, std::memory_order_relaxed))
+          [[likely]]
+        return;
+      if (hand_over()) return;
+    }
   }
-  ROTA_NOINLINE void hand_over() noexcept {
+  // False: those that waited were cancelled, and the state is `locked` again.
+  ROTA_NOINLINE bool hand_over() noexcept {
     detail::remote_wait* next = nullptr;
     {
       const detail::mutex_lock under_lock(waiters_.lock());
@@ -97,9 +104,10 @@ class mutex {
       if (next)
         waiters_.take_out(*next);
       else
-        state_.store(free, std::memory_order_release);  // those that waited were cancelled
+        state_.store(locked, std::memory_order_relaxed);
     }
     if (next) detail::remote_wait_list::tell(*next);
+    return next != nullptr;
   }
 
   detail::remote_wait_list waiters_{"mutex"};
@@ -113,7 +121,8 @@ class semaphore : detail::remote_wait_list {
 
   explicit semaphore(std::size_t available) noexcept
       : remote_wait_list("semaphore", [](remote_wait_list& self) noexcept { static_cast<semaphore&>(self).serve(0); }),
-        available_(available) {}
+        available_(available),
+        there_are_(available) {}
   // Destroyed while somebody waits, it ends the program. Whoever holds permits must not outlive it.
 
   /// `auto permits = co_await s.acquire(n);`. Throws rota::cancelled, without permits.
@@ -123,8 +132,19 @@ class semaphore : detail::remote_wait_list {
     const detail::mutex_lock under_lock(lock());
     return try_take(n) ? permits(*this, n) : permits();
   }
-  /// Adds permits. Plain threads, too.
-  void release(std::size_t n = 1) noexcept { serve(n); }
+  /// Adds permits: those that permits::forget() took out, or new ones. Plain threads, too. Throws usage_error (not_held), and
+  /// adds none, when there would be more than SIZE_MAX, in stock and held together.
+  void release(std::size_t n = 1) {
+    detail::posted_list served;
+    {
+      const detail::mutex_lock under_lock(lock());
+      if (n > SIZE_MAX - there_are_) [[unlikely]]
+        throw usage_error(usage_error::kind::not_held, "more permits than an any_thread::semaphore can have");
+      there_are_ += n;
+      put_back(n, served);
+    }
+    tell_all(served);
+  }
   /// A moment's view.
   std::size_t available() noexcept {
     const detail::mutex_lock under_lock(lock());
@@ -143,28 +163,35 @@ class semaphore : detail::remote_wait_list {
     return true;
   }
   void give_back(std::size_t n) noexcept { serve(n); }
-  void forget(std::size_t) noexcept {}
-  // From the front, whoever may have what there is.
+  void forget(std::size_t n) noexcept {
+    const detail::mutex_lock under_lock(lock());
+    there_are_ -= n;
+  }
   void serve(std::size_t more) noexcept {
     detail::posted_list served;
     {
       const detail::mutex_lock under_lock(lock());
-      available_ += more;
-      while (!empty() && first()->wants <= available_) {
-        detail::remote_wait& next = *first();
-        available_ -= next.wants;
-        take_out(next);
-        served.push(next);
-      }
+      put_back(more, served);
     }
     tell_all(served);
   }
+  // Under the lock. From the front, whoever may have what there is.
+  void put_back(std::size_t n, detail::posted_list& served) noexcept {
+    available_ += n;
+    while (!empty() && first()->wants <= available_) {
+      detail::remote_wait& next = *first();
+      available_ -= next.wants;
+      take_out(next);
+      served.push(next);
+    }
+  }
 
   std::size_t available_;
+  std::size_t there_are_;  // available or held
 };
 
 /// Any thread. Something has happened; tasks of any executors wait for it. No allocation. What was written before set() is
-/// seen by whoever passes.
+/// seen by whoever passes, and by whoever sees it set, who may destroy the event at once, though set() has not returned.
 class event {
  public:
   event() noexcept = default;
@@ -179,7 +206,7 @@ class event {
     detail::posted_list all;
     {
       const detail::mutex_lock under_lock(waiters_.lock());
-      is_set_.store(true, std::memory_order_release);
+      is_set_ = true;
       while (detail::remote_wait* next = waiters_.first()) {
         waiters_.take_out(*next);
         all.push(*next);
@@ -187,14 +214,20 @@ class event {
     }
     detail::remote_wait_list::tell_all(all);
   }
-  void reset() noexcept { is_set_.store(false, std::memory_order_relaxed); }
-  bool is_set() const noexcept { return is_set_.load(std::memory_order_acquire); }
+  void reset() noexcept {
+    const detail::mutex_lock under_lock(waiters_.lock());
+    is_set_ = false;
+  }
+  bool is_set() const noexcept {
+    const detail::mutex_lock under_lock(waiters_.lock());
+    return is_set_;
+  }
 
  private:
   friend detail::remote_event_awaiter;
 
-  detail::remote_wait_list waiters_{"event"};
-  detail::atomic<bool> is_set_{false};
+  mutable detail::remote_wait_list waiters_{"event"};
+  bool is_set_ = false;  // under the list's lock, so that who sees it set sees set() done with the event
 };
 
 }  // namespace rota::any_thread
@@ -276,7 +309,6 @@ class [[nodiscard]] remote_event_awaiter : public remote_wait {
     task_state& me = suspend_at(handle, where);
     if (me.is_cancelled()) [[unlikely]]
       return withdraw_at_once(me, handle.address());
-    if (event_.is_set()) return me.exec->takes_turns(handle.address());
     return wait(me, handle.address());
   }
   void await_resume() const { check(); }
@@ -285,7 +317,7 @@ class [[nodiscard]] remote_event_awaiter : public remote_wait {
   ROTA_NOINLINE bool wait(task_state& me, void* its_frame) {
     {
       const mutex_lock under_lock(event_.waiters_.lock());
-      if (!event_.is_set()) {
+      if (!event_.is_set_) {
         event_.waiters_.push(*this, me, its_frame);
         return true;
       }

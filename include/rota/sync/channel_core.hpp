@@ -52,6 +52,13 @@ enum class passing : std::uint8_t {
   throw std::system_error(make_error_code(errc::closed), "this end of the channel, or the queue, is closed");
 }
 
+/// The same for a oneshot, whose sender has promised a value.
+[[noreturn]] ROTA_COLD inline void throw_oneshot_passing(passing how) {
+  if (how == passing::no_sender)
+    throw std::system_error(make_error_code(errc::broken_promise), "the sender of a oneshot is gone");
+  throw_passing(how);
+}
+
 template <class T>
 struct give_place : list_wait {
   explicit give_place(T* w) noexcept : what(w) {}

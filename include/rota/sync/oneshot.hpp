@@ -4,11 +4,9 @@
 
 #include <memory>
 #include <optional>
-#include <system_error>
 #include <type_traits>
 #include <utility>
 
-#include <rota/base/error.hpp>
 #include <rota/base/usage_error.hpp>
 #include <rota/sync/channel.hpp>
 
@@ -53,10 +51,8 @@ class [[nodiscard]] oneshot_awaiter : public take_await<fifo_store<T>> {
   using take_await<fifo_store<T>>::take_await;
   T await_resume() {
     this->check();
-    if (this->how == passing::no_sender) [[unlikely]]
-      throw std::system_error(make_error_code(errc::broken_promise), "the sender of a oneshot is gone");
     if (this->how != passing::done) [[unlikely]]
-      throw_passing(this->how);
+      throw_oneshot_passing(this->how);
     return std::move(*this->got);
   }
 };

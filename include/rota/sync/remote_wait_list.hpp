@@ -145,8 +145,8 @@ inline void remote_wait::withdraw(custom_wait& self) noexcept {
   }
   wait.withdrawn_ = true;
   wait.list_ = nullptr;
-  make_ready(wait.frame);
   if (list.withdrawn_) list.withdrawn_(list);
+  make_ready(wait.frame);  // last: another worker of a pool may resume it at once, and it may destroy the list
 }
 
 ROTA_COLD inline void remote_wait::destroyed_waiting() const noexcept {

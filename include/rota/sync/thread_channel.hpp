@@ -24,6 +24,11 @@
 
 namespace rota {
 
+namespace any_thread {
+template <class T>
+class oneshot_receiver;
+}
+
 namespace detail {
 
 /// An open end. Each belongs to one thread at a time; two ends may be used at the same time.
@@ -109,6 +114,18 @@ class [[nodiscard]] thread_next_awaiter : public thread_channel_await<T, thread_
     this->check();
     if (this->how == passing::closed) throw_passing(this->how);
     return std::move(this->got);
+  }
+};
+
+template <class T>
+class [[nodiscard]] thread_oneshot_awaiter : public thread_channel_await<T, thread_take_place<T>> {
+ public:
+  using thread_channel_await<T, thread_take_place<T>>::thread_channel_await;
+  T await_resume() {
+    this->check();
+    if (this->how != passing::done) [[unlikely]]
+      throw_oneshot_passing(this->how);
+    return std::move(*this->got);
   }
 };
 
@@ -234,6 +251,7 @@ class thread_receiver {
 
  private:
   friend detail::channel_access;
+  friend any_thread::oneshot_receiver<T>;
   using link = detail::thread_channel_link<T, detail::channel_side::receives>;
   explicit thread_receiver(link&& l) noexcept : link_(std::move(l)) {}
 
@@ -276,11 +294,18 @@ class oneshot_sender {
   oneshot_sender(oneshot_sender&&) noexcept = default;
   oneshot_sender& operator=(oneshot_sender&&) noexcept = default;
 
-  /// Never waits. Throws usage_error when it has sent before, std::errc::broken_pipe when the receiver is gone.
-  void send(T value) {
+  /// Never waits. Throws usage_error (already_set) when it has sent before, std::errc::broken_pipe when the receiver is gone:
+  /// then `value` was not touched.
+  void send(T&& value) {
     if (!sender_.is_open()) throw usage_error(usage_error::kind::already_set, "a oneshot was sent twice");
-    (void)sender_.try_send(std::move(value));
+    (void)sender_.try_send(std::move(value));  // there is room: it is the first
     sender_.close();
+  }
+  void send(const T& value)
+    requires std::is_copy_constructible_v<T>
+  {
+    T copy(value);
+    send(std::move(copy));
   }
   bool has_receiver() const noexcept { return sender_.has_receiver(); }
 
@@ -291,16 +316,20 @@ class oneshot_sender {
   thread_sender<T> sender_;
 };
 
-/// Receives once: `co_await rx.receive()` in a task, rx.blocking_receive() on a plain thread. Both throw errc::end_of_stream
-/// when the sender has gone without sending.
+/// Receives once: `co_await rx.receive()` in a task, rx.blocking_receive() on a plain thread. Both throw errc::broken_promise
+/// when the sender has gone without sending, and after the value was taken.
 template <class T>
 class oneshot_receiver {
  public:
   oneshot_receiver(oneshot_receiver&&) noexcept = default;
   oneshot_receiver& operator=(oneshot_receiver&&) noexcept = default;
 
-  detail::thread_receive_awaiter<T> receive() { return receiver_.receive(); }
-  T blocking_receive() { return receiver_.blocking_receive(); }
+  detail::thread_oneshot_awaiter<T> receive() { return detail::thread_oneshot_awaiter<T>(*receiver_.link_); }
+  T blocking_receive() {
+    std::optional<T> value = receiver_.blocking_next();
+    if (!value) detail::throw_oneshot_passing(detail::passing::no_sender);
+    return std::move(*value);
+  }
   std::optional<T> try_receive() { return receiver_.try_receive(); }
   void close() noexcept { receiver_.close(); }
 
