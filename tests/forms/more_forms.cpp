@@ -801,4 +801,39 @@ FORM(list_without_await) {
   co_return int(v.size()) + 4;
 }
 
+// ---- new of what an await gives: wrong where the awaited object becomes the new one without a move
+
+FORM(new_of_awaited_object) {
+  std::unique_ptr<tracked> p(new tracked(co_await later_tracked(7)));
+  co_return p->v;
+}
+
+FORM(new_of_awaited_string) {
+  const std::string* s = new std::string(co_await later_string("1234567"));
+  int n = int(s->size());
+  delete s;
+  co_return n;
+}
+
+FORM(new_from_awaited_number) {
+  std::unique_ptr<tracked> p(new tracked(co_await later_int(7)));
+  co_return p->v;
+}
+
+FORM(new_of_two_awaits) {
+  using made = std::pair<int, tracked>;
+  std::unique_ptr<made> p(new made(co_await later_int(0), co_await later_tracked(7)));
+  co_return p->second.v;
+}
+
+FORM(new_converted_from_awaited) {
+  std::unique_ptr<no_aggregate> p(new no_aggregate(1, co_await later_tracked(7)));
+  co_return p->t.v;
+}
+
+FORM(make_unique_awaited) {
+  auto p = std::make_unique<tracked>(co_await later_tracked(7));
+  co_return p->v;
+}
+
 int main(int argc, char** argv) { return forms_main(argc, argv, run_to_the_end); }
