@@ -33,6 +33,11 @@ class [[nodiscard]] sleep_awaiter : loop_timer {
     return arm(suspend_at(handle, where), handle.address());
   }
   bool withdrawn() const noexcept { return deadline == never; }
+  /// Before it is awaited: a deadline that the loop's clock has reached, or a duration that is zero or less.
+  bool has_passed(event_loop& loop) const noexcept {
+    if (deadline == not_a_duration && target == 0) return false;  // the await refuses it
+    return deadline <= (target != 0 ? loop_access::now(loop) : nanoseconds{0});
+  }
   void await_resume() {
     if (withdrawn()) [[unlikely]]
       throw_cancelled(*promise_of(reinterpret_cast<void*>(target)).state);

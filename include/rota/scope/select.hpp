@@ -20,6 +20,7 @@
 #include <rota/coro/cancellation.hpp>
 #include <rota/coro/concepts.hpp>
 #include <rota/loop/event_loop.hpp>
+#include <rota/loop/sleep.hpp>
 #include <rota/loop/task_owner.hpp>
 #include <rota/scope/together.hpp>
 #include <rota/sync/wait_list.hpp>
@@ -66,9 +67,10 @@ class [[nodiscard]] select_result {
 
   /// Of the case that was first, as they were written.
   std::size_t index() const noexcept { return index_; }
-  /// The case has happened. At most one but for index(), and only among those that are neither a receive nor a send.
+  /// The case has happened. At most one but for index(), and only among those that a child runs.
   template <std::size_t I>
   bool has() const noexcept {
+    if constexpr (std::is_same_v<std::tuple_element_t<I, decltype(values_)>, bool>) late_ &= ~bit(I);
     return static_cast<bool>(std::get<I>(values_));
   }
   /// Its value. Throws usage_error (no_value) when it has not happened.
@@ -88,12 +90,12 @@ class [[nodiscard]] select_result {
   ROTA_COLD void report_late() const noexcept {
     for (std::size_t i = 0; i != sizeof...(Vs); ++i)
       if ((late_ & bit(i)) != 0)
-        report("case %zu of a select had succeeded although case %zu was first, and nobody took its value", i, index_);
+        report("case %zu of a select had succeeded although case %zu was first, and nobody asked", i, index_);
   }
 
   std::tuple<typename detail::selected_value<Vs>::type...> values_{};
   std::size_t index_ = 0;
-  std::uint64_t late_ = 0;  // by case: it has a value that nobody has looked at, and was not the first
+  mutable std::uint64_t late_ = 0;  // by case: it has a value that nobody has looked at, and was not the first
 };
 
 namespace detail {
@@ -104,10 +106,11 @@ template <class A>
 class waiting_case {
  public:
   static constexpr bool is_child = false;
+  static constexpr bool is_sleep = false;
   using value = await_result_t<A>;
 
   explicit waiting_case(A&& a) noexcept : awaiter_(a) {}
-  bool try_now() { return awaiter_.try_now(); }
+  bool try_now(event_loop*) { return awaiter_.try_now(); }
   void enter(task_state& me, void (*granted)(waiter&) noexcept) {
     awaiter_.task = &me;
     awaiter_.granted = granted;
@@ -134,10 +137,14 @@ template <class A>
 class child_case {
  public:
   static constexpr bool is_child = true;
+  static constexpr bool is_sleep = std::is_same_v<std::remove_cvref_t<A>, sleep_awaiter>;
   using value = typename held_child<A>::value;
 
-  explicit child_case(A&& a) : child_(static_cast<A&&>(a)) { refuse_unless_argument<A>(); }
-  bool try_now() const noexcept { return false; }
+  explicit child_case(A&& a) : sleep_(sleep_of(a)), child_(static_cast<A&&>(a)) { refuse_unless_argument<A>(); }
+  bool try_now([[maybe_unused]] event_loop* loop) noexcept {
+    if constexpr (is_sleep) passed_ = loop && sleep_->has_passed(*loop);
+    return passed_;
+  }
   void make(line_mark where) {
     child_.make(where);
     begun_ = true;
@@ -149,9 +156,23 @@ class child_case {
   const void* channel() const noexcept { return nullptr; }
   const wait_list* list() const noexcept { return nullptr; }
   bool succeeded() const noexcept { return begun_ && child_.has_value(); }
-  value take() { return child_.take(); }
+  value take() {
+    if constexpr (is_sleep) {
+      if (passed_) return;
+    }
+    return child_.take();
+  }
 
  private:
+  static const sleep_awaiter* sleep_of(const std::remove_reference_t<A>& a) noexcept {
+    if constexpr (is_sleep)
+      return &a;
+    else
+      return nullptr;
+  }
+
+  const sleep_awaiter* const sleep_;  // the argument itself, which is not moved
+  bool passed_ = false;
   held_child<A> child_;
   bool begun_ = false;
 };
@@ -186,6 +207,7 @@ class [[nodiscard]] select_awaiter
   using result = select_result<typename case_for<As>::type::value...>;
   static constexpr std::size_t child_count = (std::size_t{case_for<As>::type::is_child} + ...);
   static constexpr bool only_children = child_count == sizeof...(As);
+  static constexpr bool can_try = !only_children || (case_for<As>::type::is_sleep || ...);
   static_assert(sizeof...(As) <= 64, "a select has 64 cases at most");
 
  public:
@@ -214,8 +236,7 @@ class [[nodiscard]] select_awaiter
     each([&](auto index, auto& one) {
       if (index == winner_ || !one.succeeded()) return;
       store<index>(happened, one);
-      if constexpr (!std::is_void_v<typename std::remove_reference_t<decltype(one)>::value>)
-        happened.late_ |= result::bit(index);
+      if constexpr (!std::remove_reference_t<decltype(one)>::is_sleep) happened.late_ |= result::bit(index);
     });
     each([&](auto index, auto& one) {
       if (index == winner_) store<index>(happened, one);
@@ -249,7 +270,8 @@ class [[nodiscard]] select_awaiter
       withdrawn_ = true;
       return me.exec->takes_turns(frame);
     }
-    if constexpr (!only_children) {
+    if constexpr (!only_children) refuse_both_sides(me);
+    if constexpr (can_try) {
       const std::size_t first = Biased ? 0 : me.exec->draw() % sizeof...(As);
       if (try_from(first, sizeof...(As)) || (first != 0 && try_from(0, first))) return me.exec->takes_turns(frame);
     }
@@ -257,8 +279,10 @@ class [[nodiscard]] select_awaiter
     return true;
   }
   bool try_from(std::size_t from, std::size_t to) {
+    [[maybe_unused]] event_loop* loop = nullptr;
+    if constexpr ((case_for<As>::type::is_sleep || ...)) loop = &loop_access::loop_of(*me_);
     each([&](auto index, auto& one) {
-      if (winner_ == no_case && index >= from && index < to && one.try_now()) winner_ = index;
+      if (winner_ == no_case && index >= from && index < to && one.try_now(loop)) winner_ = index;
     });
     return winner_ != no_case;
   }
@@ -275,14 +299,18 @@ class [[nodiscard]] select_awaiter
     me.waits_for(static_cast<custom_wait*>(this), wait_kind::custom);
   }
   void enter_lists(task_state& me) {
+    each([&](auto, auto& one) {
+      if constexpr (!std::remove_reference_t<decltype(one)>::is_child) one.enter(me, &a_case_is_granted);
+    });
+  }
+  // Whether or not one of them could go on at once: a mistake is one every time.
+  void refuse_both_sides(task_state& me) {
     each([&](auto index, auto& one) {
-      if constexpr (!std::remove_reference_t<decltype(one)>::is_child) {
+      if constexpr (!std::remove_reference_t<decltype(one)>::is_child)
         each([&](auto other_index, auto& other) {
           if (other_index < index && other.channel() == one.channel() && other.list() != one.list())
             throw_meets_itself(me);
         });
-        one.enter(me, &a_case_is_granted);
-      }
     });
   }
   [[noreturn]] ROTA_COLD static void throw_meets_itself(task_state& me) {
@@ -383,18 +411,24 @@ class [[nodiscard]] select_awaiter
 ///   auto r = co_await rota::select(rx.next(), tx.send(std::move(one)), rota::sleep_for(1s));
 ///   if (r.index() == 0) use(r.get<0>());
 ///
-/// Cases are receives and sends on channels and queues, `next()` of a broadcast, `changed()` of a watch; those that lose have
-/// not happened: no item was taken, none was sent. And anything else that can be awaited, or a callable that returns such a
-/// thing; it is begun only if no channel can go on at once, and if it loses, it is cancelled and has ended before the select
-/// goes on. Should it have succeeded all the same, select_result::get() gives its value, too. If several can go on at
-/// once, a random one is done. What the case throws is thrown: the end of a stream, a broken pipe, a child's error.
+/// Cases that wait in lists are receives and sends on channels and queues of one loop, queue.join(), `next()` of a broadcast,
+/// `changed()` of a watch, wait() of an event or a latch; those that lose have not happened: no item was taken, none was
+/// sent, an automatic event is still set. And anything else that can be awaited, or a callable that returns such a thing: a
+/// child runs it (a semaphore, a mutex, a thread_channel, too), and it is begun only if nothing can be done at once: no list
+/// case, and no sleep_for or sleep_until whose time has come. If it loses, it is cancelled and has ended before the select
+/// goes on; an async generator whose next() is cancelled has ended, so write merge(gen) or keep its next() in a task.
+/// Should it have succeeded all the same, select_result::get() gives its value, too (has(), if it has none), and if nobody asks, that is
+/// reported, but for a sleep.
+/// Those that can be done at once are tried in order from a random one on. Never receive in when_any or race: what they do
+/// not return is lost; select is for that. What the case throws is thrown: the end of a stream, a broken pipe, a child's error.
 /// Throws rota::cancelled when the task's scope is cancelled, and then nothing has happened.
 template <class... As>
   requires(sizeof...(As) != 0)
 auto select(As&&... as) {
   return detail::select_awaiter<false, As...>(static_cast<As&&>(as)...);
 }
-/// The same, but if several can go on at once, the one that is written first is done.
+/// The same, but tried from the first on: of list cases and sleeps that can be done at once, the one that is written first
+/// is done. Children, of whatever kind, come after them.
 template <class... As>
   requires(sizeof...(As) != 0)
 auto select_biased(As&&... as) {

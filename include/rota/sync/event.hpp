@@ -72,10 +72,15 @@ class [[nodiscard]] event_awaiter : public list_wait {
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
     task_state& me = begin_at(handle, where, event_.waiters_);
-    if (!me.is_cancelled() && event_.try_wait()) return me.exec->takes_turns(handle.address());
+    if (!me.is_cancelled() && try_now()) return me.exec->takes_turns(handle.address());
     return wait_in(event_.waiters_, me, handle.address());
   }
   void await_resume() const { check(); }
+
+  // For select.
+  bool try_now() noexcept { return event_.try_wait(); }
+  wait_list& list() noexcept { return event_.waiters_; }
+  const void* channel() const noexcept { return &event_; }
 
  private:
   event& event_;

@@ -56,10 +56,15 @@ class [[nodiscard]] latch_awaiter : public list_wait {
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
     task_state& me = begin_at(handle, where, latch_.waiters_);
-    if (latch_.is_open() && !me.is_cancelled()) return me.exec->takes_turns(handle.address());
+    if (!me.is_cancelled() && try_now()) return me.exec->takes_turns(handle.address());
     return wait_in(latch_.waiters_, me, handle.address());
   }
   void await_resume() const { check(); }
+
+  // For select.
+  bool try_now() const noexcept { return latch_.is_open(); }
+  wait_list& list() noexcept { return latch_.waiters_; }
+  const void* channel() const noexcept { return &latch_; }
 
  private:
   latch& latch_;
