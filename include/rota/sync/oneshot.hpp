@@ -87,7 +87,7 @@ class oneshot_receiver {
 /// `auto [tx, rx] = rota::oneshot<int>();`. For tasks of one loop.
 template <class T>
 channel_ends<oneshot_sender<T>, oneshot_receiver<T>> oneshot() {
-  return detail::channel_access::make<oneshot_sender<T>, oneshot_receiver<T>, detail::fifo_store<T>>(1);
+  return detail::channel_access::make<oneshot_sender<T>, oneshot_receiver<T>, detail::fifo_store<T>>(std::size_t{1});
 }
 
 }  // namespace rota
