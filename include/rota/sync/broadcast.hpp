@@ -138,8 +138,7 @@ class broadcast_sender {
     if (state.receivers == 0) return 0;
     std::optional<T>& slot = state.slots[state.next % state.slots.size()];
     // What it does when it is destroyed may come back here. Not assigned: that might throw.
-    [[maybe_unused]] const std::optional<T> oldest = std::move(slot);
-    slot.reset();
+    [[maybe_unused]] const std::optional<T> oldest = std::exchange(slot, std::nullopt);
     slot.emplace(std::move(item));
     ++state.next;
     state.waiters.grant_all();
