@@ -139,6 +139,13 @@ rota::task<> serve_echo(int port) {
   co_await rota::serve(std::move(listener), echo);
 }
 
+rota::task<std::error_code> send_a_million(rota::address to) {
+  rota::tcp_stream stream = co_await rota::tcp_stream::connect(to);
+  const std::string block(1'000'000, 'x');
+  const std::error_code code = co_await error_of(stream.write_all(rota::as_bytes(block)));
+  co_return code;
+}
+
 struct two_hosts {
   explicit two_hosts(const simulation_options& options = simulation_options())
       : world(options), a(world.add_host("a")), b(world.add_host("b")) {}
@@ -420,6 +427,109 @@ TEST_CASE("a connect into a partition times out") {
   w.world.run_until([&] { return client.done(); });
   CHECK(client.result() == std::errc::timed_out);
   CHECK(w.world.elapsed() > 2min);
+}
+
+TEST_CASE("a server learns that the client of a connection it took gave up before it heard so") {
+  for (const bool crashes : {false, true}) {
+    simulation_options options;
+    options.network = link_options(10ms);
+    two_hosts w(options);
+    std::error_code seen;
+    auto server = w.b.spawn([&]() -> rota::task<> {
+      rota::tcp_listener listener = rota::tcp_listener::bind({"0.0.0.0", 7});
+      rota::tcp_stream peer = co_await listener.accept();
+      seen = co_await error_of(read_text(peer));
+    });
+    {
+      auto client = w.a.spawn([&]() -> rota::task<> {
+        const std::error_code code = co_await error_of(rota::tcp_stream::connect(w.b.address(7)));
+        CHECK(code == std::errc::timed_out);
+      });
+      w.world.advance(15ms);  // the welcome is on its way
+      CHECK(w.b.loop().statistics().descriptors == 2);
+      w.world.partition(w.a, w.b);
+      if (!crashes) w.world.advance(3min);
+      CHECK(client.done() == !crashes);
+    }
+    if (crashes) w.world.restart(w.a);
+    w.world.advance(1s);
+    CHECK_FALSE(server.done());
+    w.world.heal(w.a, w.b);
+    w.world.advance(1s);
+    CHECK(server.done());
+    CHECK(seen == std::errc::connection_reset);
+    CHECK(w.world.quiescent());
+  }
+}
+
+// The peer's buffer is full, and nothing is on its way: TCP asks for room from time to time, and gives up when nobody answers.
+TEST_CASE("a writer that waits for room is given up in a partition, whether or not its reader reads on") {
+  for (const bool reads : {false, true}) {
+    two_hosts w;
+    bool may_read = false;
+    auto server = w.b.spawn([&]() -> rota::task<> {
+      rota::tcp_listener listener = rota::tcp_listener::bind({"0.0.0.0", 7});
+      rota::tcp_stream peer = co_await listener.accept();
+      while (!may_read) co_await rota::sleep_for(1s);
+      (void)co_await error_of(read_to_end(peer));
+    });
+    auto client = w.a.spawn(send_a_million, w.b.address(7));
+    w.world.advance(1s);
+    w.world.partition(w.a, w.b);
+    may_read = reads;
+    w.world.advance(15min);
+    CHECK_FALSE(client.done());
+    w.world.advance(1min);
+    CHECK(client.done());
+    CHECK(client.result() == std::errc::timed_out);
+    w.world.heal(w.a, w.b);
+    server.cancel();  // nobody tells it
+    w.world.run();
+    CHECK(w.world.quiescent());
+  }
+}
+
+TEST_CASE("a writer that waits for room goes on after a short partition") {
+  two_hosts w;
+  std::size_t received = 0;
+  auto server = w.b.spawn([&]() -> rota::task<> {
+    rota::tcp_listener listener = rota::tcp_listener::bind({"0.0.0.0", 7});
+    rota::tcp_stream peer = co_await listener.accept();
+    co_await rota::sleep_for(2min);
+    const std::string all = co_await read_to_end(peer);
+    received = all.size();
+  });
+  auto client = w.a.spawn(send_a_million, w.b.address(7));
+  w.world.advance(1s);
+  w.world.partition(w.a, w.b);
+  w.world.advance(10min);
+  CHECK_FALSE(client.done());
+  w.world.heal(w.a, w.b);
+  w.world.run();
+  CHECK_FALSE(client.result());
+  CHECK(received == 1'000'000);
+}
+
+TEST_CASE("a writer that waits for room of a host that crashed is reset after its restart, and given up without one") {
+  for (const bool comes_back : {false, true}) {
+    simulation world;
+    simulation::host& server = world.add_host("server", []() -> rota::task<> {
+      rota::tcp_listener listener = rota::tcp_listener::bind({"0.0.0.0", 7});
+      rota::tcp_stream peer = co_await listener.accept();
+      co_await rota::sleep_for(24h);
+    });
+    simulation::host& client = world.add_host("client");
+    auto sending = client.spawn(send_a_million, server.address(7));
+    world.advance(1s);
+    world.crash(server);
+    world.advance(1min);
+    if (comes_back) world.restart(server);
+    world.advance(1min);
+    CHECK(sending.done() == comes_back);
+    world.run_until([&] { return sending.done(); });
+    CHECK(sending.result() == (comes_back ? std::errc::connection_reset : std::errc::timed_out));
+    CHECK(world.elapsed() < 16min);
+  }
 }
 
 TEST_CASE("a host that crashes says nothing; after its restart its peers are reset") {

@@ -99,7 +99,12 @@ class virtual_network final : virtual_wire::receiver {
   // ---- links
 
   void set_link(std::size_t a, std::size_t b, const testing::link_options& o) { wire_.set_link(a, b, o); }
-  void set_link(std::size_t a, std::size_t b, link_state state) { wire_.set_link(a, b, state); }
+  void set_link(std::size_t a, std::size_t b, link_state state) {
+    wire_.set_link(a, b, state);
+    if (state != link_state::cut) return;
+    ask_for_room(a, b);
+    ask_for_room(b, a);
+  }
 
   // ---- a host stops and starts
 
@@ -111,6 +116,7 @@ class virtual_network final : virtual_wire::receiver {
     h.user = nullptr;
     for (std::unique_ptr<endpoint>& e : h.sockets) vanish(e);
     h.lose_everything();
+    for (std::size_t peer = 0; peer != hosts_.size(); ++peer) ask_for_room(peer, index);
   }
   void restart(std::size_t index) {
     host(index).up = true;
@@ -342,7 +348,11 @@ class virtual_network final : virtual_wire::receiver {
     switch (e.what) {
       case kind::request: requested(e); return;
       case kind::welcome:
-        if (!to || to->is != endpoint::state::connecting) return;
+        if (!to) {  // has given up
+          wire_.send(kind::reset, e.link, 1);
+          return;
+        }
+        if (to->is != endpoint::state::connecting) return;
         to->is = endpoint::state::connected;
         break;
       case kind::refusal:
@@ -430,6 +440,15 @@ class virtual_network final : virtual_wire::receiver {
     }
     c.from[1 - timer.to_side].giving_up = true;  // what the timer was set for got through, later messages did not
     wire_.set_timer(since + retransmission_limit, timer);
+  }
+  // A writer that waits for room asks for it again and again: with no bytes, which are given up, or reset, like others. It
+  // is enough to ask when answers begin to fail.
+  void ask_for_room(std::size_t from, std::size_t of) {
+    for (const std::unique_ptr<endpoint>& e : host(from).sockets) {
+      if (!e || e->is != endpoint::state::connected || e->broken || e->link->hosts[1 - e->side] != of) continue;
+      const connection::direction& out = e->outgoing();
+      if (out.unacknowledged + e->send_buffer > out.capacity) wire_.send(kind::data, e->link, 1 - e->side);
+    }
   }
   void arm_connect_timeout(const std::shared_ptr<connection>& c) {
     if (std::exchange(c->connect_times_out, true)) return;
