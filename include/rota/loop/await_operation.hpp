@@ -8,6 +8,7 @@
 #include <system_error>
 #include <utility>
 
+#include <rota/base/error.hpp>
 #include <rota/loop/event_loop.hpp>
 #include <rota/reactor/operation.hpp>
 

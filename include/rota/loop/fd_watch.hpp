@@ -23,6 +23,7 @@
 #include <utility>
 #include <vector>
 
+#include <rota/base/error.hpp>
 #include <rota/base/sys.hpp>
 #include <rota/base/unique_fd.hpp>
 #include <rota/loop/calls.hpp>

@@ -11,6 +11,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <rota/base/error.hpp>
 #include <rota/coro/affinity.hpp>
 #include <rota/loop/calls.hpp>
 #include <rota/loop/event_loop.hpp>

@@ -14,6 +14,7 @@
 #include <source_location>
 #include <utility>
 
+#include <rota/base/error.hpp>
 #include <rota/base/sys.hpp>
 #include <rota/loop/calls.hpp>
 

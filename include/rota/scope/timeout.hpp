@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <rota/base/clock.hpp>
+#include <rota/base/error.hpp>
 #include <rota/coro/cancellation.hpp>
 #include <rota/coro/concepts.hpp>
 #include <rota/loop/event_loop.hpp>
