@@ -421,3 +421,201 @@ TEST_CASE("a select of both sides of one channel is refused, also when one of th
     REQUIRE(rx.statistics().sent == 0);
   });
 }
+
+namespace {
+
+// Everything that a task can hold, and a channel.
+struct holdings {
+  rota::mutex m;
+  rota::shared_mutex sm;
+  rota::semaphore s{2};
+  rota::capacity_limiter l{1};
+  rota::event e{rota::event_reset::automatic};
+
+  std::size_t waiting() const { return m.waiting() + sm.waiting() + s.waiting() + l.waiting() + e.waiting(); }
+};
+
+task<std::size_t> first_of(holdings& its, rota::receiver<int> rx) {
+  const auto r = co_await rota::select(rx.receive(), its.m.lock(), its.sm.lock(), its.sm.lock_shared(),
+                                       its.s.acquire(2), its.l.acquire(), its.e.wait());
+  co_return r.index();
+}
+
+}  // namespace
+
+TEST_CASE("locks, permits and tokens that lose a select were never held, and nothing was begun for them") {
+  run([]() -> task<> {
+    holdings its;
+    auto [tx, rx] = rota::channel<int>(0);
+    auto guard = co_await its.m.lock();
+    auto writes = co_await its.sm.lock();
+    auto permit = co_await its.s.acquire();
+    auto token = co_await its.l.acquire();
+    rota::join_handle<std::size_t> choosing = rota::spawn(first_of, std::ref(its), rx.clone());
+    co_await rota::yield();
+    REQUIRE(its.waiting() == 6);
+    REQUIRE(tx.try_send(1));
+    REQUIRE(its.waiting() == 0);  // although the task has not run yet
+    guard.unlock();
+    writes.unlock();
+    permit.release();
+    token.release();
+    its.e.set();
+    REQUIRE(!its.m.is_locked());
+    REQUIRE(!its.sm.is_locked());
+    REQUIRE(its.s.available() == 2);
+    REQUIRE(its.l.borrowed() == 0);
+    REQUIRE(its.e.is_set());
+    const std::size_t which = co_await choosing;
+    REQUIRE(which == 0);
+  });
+}
+
+TEST_CASE("whichever lock, permit or token is free first is the one that a select has, at that moment") {
+  run([]() -> task<> {
+    holdings its;
+    auto [tx, rx] = rota::channel<int>(0);
+    for (std::size_t free = 1; free != 6; ++free) {
+      auto guard = co_await its.m.lock();
+      auto writes = co_await its.sm.lock();
+      auto permit = co_await its.s.acquire();
+      auto token = co_await its.l.acquire();
+      rota::join_handle<std::size_t> choosing = rota::spawn(first_of, std::ref(its), rx.clone());
+      co_await rota::yield();
+      if (free == 1) guard.unlock();
+      if (free == 2) writes.unlock();
+      if (free == 3) permit.release();
+      if (free == 4) token.release();
+      if (free == 5) its.e.set();
+      REQUIRE(its.waiting() == 0);
+      REQUIRE(its.m.is_locked());
+      REQUIRE(its.sm.is_locked());
+      REQUIRE(its.s.available() < 2);
+      REQUIRE(its.l.borrowed() == 1);
+      const std::size_t which = co_await choosing;
+      REQUIRE(which == (free < 3 ? free : free + 1));
+    }
+  });
+}
+
+TEST_CASE("of locks and permits that are free a biased select has the first, and a fair one each now and then") {
+  run([]() -> task<> {
+    holdings its;
+    std::array<int, 4> fair{};
+    for (int i = 0; i != 400; ++i) {
+      const auto r = co_await rota::select(its.m.lock(), its.sm.lock(), its.s.acquire(), its.l.acquire());
+      REQUIRE(its.m.is_locked() == (r.index() == 0));
+      REQUIRE(its.l.borrowed() == (r.index() == 3 ? 1 : 0));
+      ++fair[r.index()];
+    }
+    for (const int n : fair) REQUIRE(n > 50);
+    auto guard = co_await its.m.lock();
+    for (int i = 0; i != 100; ++i) {
+      const auto r = co_await rota::select_biased(its.s.acquire(3), its.sm.lock(), its.l.acquire(), its.s.acquire());
+      REQUIRE(r.index() == 1);
+    }
+  });
+}
+
+TEST_CASE("a semaphore that is closed ends a select that waits for it, and refuses those behind it, too") {
+  run([]() -> task<> {
+    rota::semaphore s(1), other(0);
+    const auto wants = [](rota::semaphore& a, rota::semaphore& b, std::size_t n) -> task<std::error_code> {
+      std::error_code code;
+      try {
+        const auto r = co_await rota::select(a.acquire(n), b.acquire(), a.acquire(n + 1));
+      } catch (const std::system_error& error) {
+        code = error.code();
+      }
+      co_return code;
+    };
+    auto big = rota::spawn(wants, std::ref(s), std::ref(other), std::size_t{2});
+    co_await rota::yield();
+    auto small = rota::spawn(wants, std::ref(s), std::ref(other), std::size_t{1});
+    co_await rota::yield();
+    REQUIRE(s.waiting() == 4);
+    s.close();
+    REQUIRE(s.waiting() == 0);
+    REQUIRE(other.waiting() == 0);
+    REQUIRE(s.available() == 1);
+    const std::error_code first = co_await big;
+    const std::error_code second = co_await small;
+    const std::error_code later = co_await wants(s, other, 1);
+    REQUIRE(first == rota::errc::closed);
+    REQUIRE(second == rota::errc::closed);
+    REQUIRE(later == rota::errc::closed);
+  });
+}
+
+TEST_CASE("a select that waits for the lock that its own task has is an error") {
+  run([]() -> task<> {
+    holdings its;
+    const auto guard = co_await its.m.lock();
+    const auto writes = co_await its.sm.lock();
+    int refused = 0;
+    try {
+      const auto r = co_await rota::select(its.m.lock(), its.e.wait());
+    } catch (const rota::usage_error& error) {
+      refused += error.which() == rota::usage_error::kind::would_deadlock;
+    }
+    try {
+      const auto r = co_await rota::select(its.e.wait(), its.sm.lock_shared());
+    } catch (const rota::usage_error& error) {
+      refused += error.which() == rota::usage_error::kind::would_deadlock;
+    }
+    REQUIRE(refused == 2);
+    REQUIRE(its.waiting() == 0);
+  });
+}
+
+namespace {
+
+struct shelf {
+  rota::mutex m;
+  rota::condition_variable filled, closed;
+  std::size_t index = 99;
+  bool had_lock = false;
+};
+
+task<> wait_at(shelf& its, rota::receiver<int> rx) {
+  auto guard = co_await its.m.lock();
+  try {
+    const auto r = co_await rota::select(its.filled.wait(guard), its.closed.wait(guard), rx.receive());
+    its.index = r.index();
+  } catch (const rota::cancelled&) {
+    its.had_lock = guard && its.m.is_locked();
+    throw;
+  }
+  its.had_lock = guard && its.m.is_locked();
+}
+
+}  // namespace
+
+TEST_CASE("conditions in a select let go of their mutex, once, and have it again whichever case was first") {
+  run([]() -> task<> {
+    shelf its;
+    auto [tx, rx] = rota::channel<int>(0);
+    for (std::size_t which = 0; which != 4; ++which) {
+      its.had_lock = false;
+      auto waits = rota::spawn(wait_at, std::ref(its), rx.clone());
+      co_await rota::yield();
+      REQUIRE(!its.m.is_locked());
+      auto guard = co_await its.m.lock();
+      if (which == 0) its.filled.notify_one();
+      if (which == 1) its.closed.notify_all();
+      if (which == 2) REQUIRE(tx.try_send(1));
+      if (which == 3) waits.cancel();
+      REQUIRE(its.filled.waiting() + its.closed.waiting() + rx.statistics().waiting_receivers == 0);
+      REQUIRE(its.m.waiting() == 1);
+      co_await rota::yield();
+      REQUIRE(!waits.done());
+      its.filled.notify_one();  // for nobody: the wait is over, and no second notification is taken
+      guard.unlock();
+      while (!waits.done()) co_await rota::yield();
+      REQUIRE(its.had_lock);
+      REQUIRE(!its.m.is_locked());
+      if (which != 3) REQUIRE(its.index == which);
+      REQUIRE(waits.cancelled() == (which == 3));
+    }
+  });
+}

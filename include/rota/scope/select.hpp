@@ -1,6 +1,7 @@
 // select(case...): waits for several things at once and does one of them. Receives, sends and the like wait in their
 // lists, all at the same time; the first that is granted takes the others out, in the same moment, so that they have not
 // happened. No task, no allocation. Everything else that can be awaited (a sleep, a task, a read) is run by a child.
+// A condition's wait lets go of its mutex, and has it again before the select goes on, whoever was first.
 #pragma once
 
 #include <concepts>
@@ -37,6 +38,10 @@ concept list_case = std::derived_from<std::remove_cvref_t<A>, list_wait> && requ
   { a.list() } -> std::same_as<wait_list&>;
   { a.channel() } -> std::convertible_to<const void*>;
 };
+
+/// One that lets go of a mutex for as long as the select waits.
+template <class A>
+concept relocking_case = list_case<A> && requires(std::remove_reference_t<A>& a) { a.let_go(); };
 
 template <bool Biased, class... As>
 class select_awaiter;
@@ -107,20 +112,27 @@ class waiting_case {
  public:
   static constexpr bool is_child = false;
   static constexpr bool is_sleep = false;
+  static constexpr bool relocks = relocking_case<A>;
   using value = await_result_t<A>;
 
   explicit waiting_case(A&& a) noexcept : awaiter_(a) {}
-  bool try_now(event_loop*) { return awaiter_.try_now(); }
-  void enter(task_state& me, void (*granted)(waiter&) noexcept) {
+  void belongs_to(task_state& me, void* frame) noexcept {
     awaiter_.task = &me;
+    awaiter_.frame = frame;
+  }
+  bool try_now(event_loop*) { return awaiter_.try_now(); }
+  void enter(void (*granted)(waiter&) noexcept) {
     awaiter_.granted = granted;
     awaiter_.list().push(awaiter_);
   }
-  void withdraw() noexcept {
-    if (!awaiter_.place_in) return;
-    wait_list& from = *awaiter_.place_in;
-    from.remove(awaiter_);
-    from.tell_withdrawn();
+  auto& awaiter() noexcept { return awaiter_; }
+  // In two steps: whoever is told may give what others stand for in its list, and all of this select must be out by then.
+  void leave() noexcept {
+    left_ = awaiter_.place_in != nullptr;
+    if (left_) awaiter_.place_in->remove(awaiter_);
+  }
+  void tell() noexcept {
+    if (left_) awaiter_.list().tell_withdrawn();
   }
   bool is(const waiter& w) const noexcept { return static_cast<const waiter*>(&awaiter_) == &w; }
   bool is(const task_state&) const noexcept { return false; }
@@ -131,6 +143,7 @@ class waiting_case {
 
  private:
   std::remove_reference_t<A>& awaiter_;  // the argument itself
+  bool left_ = false;
 };
 
 template <class A>
@@ -138,6 +151,7 @@ class child_case {
  public:
   static constexpr bool is_child = true;
   static constexpr bool is_sleep = std::is_same_v<std::remove_cvref_t<A>, sleep_awaiter>;
+  static constexpr bool relocks = false;
   using value = typename held_child<A>::value;
 
   explicit child_case(A&& a) : sleep_(sleep_of(a)), child_(static_cast<A&&>(a)) { refuse_unless_argument<A>(); }
@@ -150,7 +164,6 @@ class child_case {
     begun_ = true;
   }
   void start(event_loop& loop, task_owner& owner) noexcept { child_.start(loop, owner); }
-  void withdraw() noexcept {}
   bool is(const waiter&) const noexcept { return false; }
   bool is(const task_state& child) const noexcept { return begun_ && child_.is(&child); }
   const void* channel() const noexcept { return nullptr; }
@@ -208,6 +221,7 @@ class [[nodiscard]] select_awaiter
   static constexpr std::size_t child_count = (std::size_t{case_for<As>::type::is_child} + ...);
   static constexpr bool only_children = child_count == sizeof...(As);
   static constexpr bool can_try = !only_children || (case_for<As>::type::is_sleep || ...);
+  static constexpr bool relocks = (case_for<As>::type::relocks || ...);
   static_assert(sizeof...(As) <= 64, "a select has 64 cases at most");
 
  public:
@@ -250,6 +264,18 @@ class [[nodiscard]] select_awaiter
   void each(F f) {
     each_of(f, std::index_sequence_for<As...>());
   }
+  template <class F>
+  void each_in_a_list(F f) {
+    each([&](auto index, auto& one) {
+      if constexpr (!std::remove_reference_t<decltype(one)>::is_child) f(index, one);
+    });
+  }
+  template <class F>
+  void each_that_relocks(F f) {
+    each([&](auto index, auto& one) {
+      if constexpr (std::remove_reference_t<decltype(one)>::relocks) f(index, one.awaiter());
+    });
+  }
   template <class F, std::size_t... Is>
   void each_of(F& f, std::index_sequence<Is...>) {
     (f(std::integral_constant<std::size_t, Is>(), std::get<Is>(cases_)), ...);
@@ -270,7 +296,10 @@ class [[nodiscard]] select_awaiter
       withdrawn_ = true;
       return me.exec->takes_turns(frame);
     }
-    if constexpr (!only_children) refuse_both_sides(me);
+    if constexpr (!only_children) {
+      refuse_both_sides(me);
+      each_in_a_list([&](auto, auto& one) { one.belongs_to(me, frame); });
+    }
     if constexpr (can_try) {
       const std::size_t first = Biased ? 0 : me.exec->draw() % sizeof...(As);
       if (try_from(first, sizeof...(As)) || (first != 0 && try_from(0, first))) return me.exec->takes_turns(frame);
@@ -289,7 +318,7 @@ class [[nodiscard]] select_awaiter
   void wait(task_state& me, [[maybe_unused]] line_mark where) {
     try {
       if constexpr (child_count != 0) make_children(me, where);
-      if constexpr (!only_children) enter_lists(me);
+      each_in_a_list([](auto, auto& one) { one.enter(&a_case_is_granted); });
     } catch (...) {
       withdraw_cases();
       if constexpr (child_count != 0) give_back_room(me);
@@ -297,20 +326,15 @@ class [[nodiscard]] select_awaiter
     }
     if constexpr (child_count != 0) start_children(me);
     me.waits_for(static_cast<custom_wait*>(this), wait_kind::custom);
-  }
-  void enter_lists(task_state& me) {
-    each([&](auto, auto& one) {
-      if constexpr (!std::remove_reference_t<decltype(one)>::is_child) one.enter(me, &a_case_is_granted);
-    });
+    if constexpr (relocks) let_go();
   }
   // Whether or not one of them could go on at once: a mistake is one every time.
   void refuse_both_sides(task_state& me) {
-    each([&](auto index, auto& one) {
-      if constexpr (!std::remove_reference_t<decltype(one)>::is_child)
-        each([&](auto other_index, auto& other) {
-          if (other_index < index && other.channel() == one.channel() && other.list() != one.list())
-            throw_meets_itself(me);
-        });
+    each_in_a_list([&](auto index, auto& one) {
+      each([&](auto other_index, auto& other) {
+        if (other_index < index && other.channel() == one.channel() && other.list() != one.list())
+          throw_meets_itself(me);
+      });
     });
   }
   [[noreturn]] ROTA_COLD static void throw_meets_itself(task_state& me) {
@@ -339,10 +363,31 @@ class [[nodiscard]] select_awaiter
   }
 
   void withdraw_cases() noexcept {
-    each([](auto, auto& one) { one.withdraw(); });
+    each_in_a_list([](auto, auto& one) { one.leave(); });
+    each_in_a_list([](auto, auto& one) { one.tell(); });
   }
-  // The task goes on when every child has ended.
+  // Each mutex once. Whoever gets one may decide this very select, or have it cancelled.
+  void let_go() noexcept {
+    each_that_relocks([&](auto index, auto& one) {
+      bool is_first = true;
+      each_that_relocks([&](auto other_index, auto& other) {
+        if (other_index < index && other.lets_go_of() == one.lets_go_of()) is_first = false;
+      });
+      if (is_first && winner_ == no_case && !withdrawn_) one.let_go();
+    });
+  }
+  // The task goes on when it has its mutexes again, and every child has ended.
   void go_on() noexcept {
+    if constexpr (relocks) {
+      bool locks = false;
+      each_that_relocks([&](auto, auto& one) {
+        if (!locks && one.has_let_go()) {
+          locks = true;
+          one.lock_again(&has_lock);
+        }
+      });
+      if (locks) return;
+    }
     if constexpr (child_count != 0) {
       if (this->children != 0) {
         this->wake_below = 1;
@@ -362,8 +407,12 @@ class [[nodiscard]] select_awaiter
     go_on();
   }
   // The waiting task leads to its select.
+  static select_awaiter& of(waiter& one) noexcept {
+    return static_cast<select_awaiter&>(*static_cast<custom_wait*>(one.task->waiting_for()));
+  }
+  static void has_lock(waiter& one) noexcept { of(one).go_on(); }
   static void a_case_is_granted(waiter& granted) noexcept {
-    auto& self = static_cast<select_awaiter&>(*static_cast<custom_wait*>(granted.task->waiting_for()));
+    select_awaiter& self = of(granted);
     std::size_t winner = no_case;
     self.each([&](auto index, auto& one) {
       if (one.is(granted)) winner = index;
@@ -411,11 +460,12 @@ class [[nodiscard]] select_awaiter
 ///   auto r = co_await rota::select(rx.next(), tx.send(std::move(one)), rota::sleep_for(1s));
 ///   if (r.index() == 0) use(r.get<0>());
 ///
-/// Cases that wait in lists are receives and sends on channels and queues of one loop, queue.join(), `next()` of a broadcast,
-/// `changed()` of a watch, wait() of an event or a latch; those that lose have not happened: no item was taken, none was
-/// sent, an automatic event is still set. And anything else that can be awaited, or a callable that returns such a thing: a
-/// child runs it (a semaphore, a mutex, a thread_channel, too), and it is begun only if nothing can be done at once: no list
-/// case, and no sleep_for or sleep_until whose time has come. If it loses, it is cancelled and has ended before the select
+/// Cases that wait in lists are what tasks of one loop wait for: receives and sends on channels and queues, queue.join(),
+/// `next()` of a broadcast, `changed()` of a watch, a mutex, a shared_mutex, a semaphore, a capacity_limiter, an event, a
+/// latch, a condition_variable. Those that lose have not happened: no item was taken, none was sent, no lock or permit was
+/// held for a moment, an automatic event is still set, a notification is another's. And anything else that can be awaited, or
+/// a callable that returns such a thing: a child runs it (what is for any thread, a barrier, a wait with a predicate, too), and
+/// it is begun only if nothing can be done at once: no list case, and no sleep_for or sleep_until whose time has come. If it loses, it is cancelled and has ended before the select
 /// goes on; an async generator whose next() is cancelled has ended, so write merge(gen) or keep its next() in a task.
 /// Should it have succeeded all the same, select_result::get() gives its value, too (has(), if it has none), and if nobody asks, that is
 /// reported, but for a sleep.

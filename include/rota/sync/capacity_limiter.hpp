@@ -155,8 +155,19 @@ class [[nodiscard]] capacity_awaiter : public list_wait, borrower {
     return capacity_limiter::token(static_cast<borrower&>(*this));
   }
 
+  // For select.
+  bool try_now() noexcept {
+    if (!limiter_.has_room()) return false;
+    enlist_waiter();
+    return true;
+  }
+  wait_list& list() noexcept { return limiter_; }
+  const void* channel() const noexcept { return &limiter_; }
+
  private:
   friend capacity_limiter;
+  void enlist_waiter() noexcept { enlist(limiter_, task, line_mark_of(promise_of(frame).waits_at)); }
+
   capacity_limiter& limiter_;
 };
 
@@ -199,7 +210,7 @@ inline capacity_limiter::token capacity_limiter::try_acquire(detail::line_mark w
 ROTA_NOINLINE inline void capacity_limiter::serve() noexcept {
   while (!empty() && has_room()) {
     auto& next = static_cast<detail::capacity_awaiter&>(*first());
-    next.enlist(*this, next.task, detail::line_mark_of(detail::promise_of(next.frame).waits_at));
+    next.enlist_waiter();
     grant(next);
   }
 }

@@ -74,6 +74,23 @@ class [[nodiscard]] condition_wait : public list_wait {
   }
   void await_resume() const { check(); }
 
+  // For select.
+  bool try_now() noexcept { return false; }
+  wait_list& list() noexcept { return list_; }
+  const void* channel() const noexcept { return &list_; }
+  const void* lets_go_of() const noexcept { return &mutex_; }
+  void let_go() noexcept {
+    has_let_go_ = true;
+    mutex_.release();
+  }
+  bool has_let_go() const noexcept { return has_let_go_; }
+  /// `locked` is called when the mutex is held again, perhaps before this returns.
+  void lock_again(void (*locked)(waiter&) noexcept) noexcept {
+    has_let_go_ = false;
+    granted = locked;
+    mutex_.lock_for(*this);
+  }
+
  private:
   static void notified(waiter& self) noexcept { static_cast<condition_wait&>(self).lock(); }
   static void cancelled_early(custom_wait& self) noexcept {
@@ -91,6 +108,7 @@ class [[nodiscard]] condition_wait : public list_wait {
   wait_list& list_;
   mutex& mutex_;
   line_mark called_at_;  // the user's line, also when wait_until_true() awaits
+  bool has_let_go_ = false;
 };
 
 template <class Pred>

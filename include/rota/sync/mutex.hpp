@@ -152,6 +152,18 @@ class [[nodiscard]] mutex_awaiter : public list_wait {
     return mutex::guard(mutex_);
   }
 
+  // For select.
+  bool try_now() {
+    if (mutex_.is_locked()) {
+      if (mutex_.holder_.is(*task)) mutex_.refuse_own(*task);
+      return false;
+    }
+    mutex_.now_holds(*this);
+    return true;
+  }
+  wait_list& list() noexcept { return mutex_.waiters_; }
+  const void* channel() const noexcept { return &mutex_; }
+
  private:
   ROTA_NOINLINE bool wait(task_state& me, void* its_frame) {
     if (mutex_.holder_.is(me) && mutex_.is_locked()) mutex_.refuse_own(me);

@@ -136,7 +136,10 @@ class semaphore : detail::wait_list {
   void forget(std::size_t n) noexcept { held_ -= n; }
   void serve() noexcept;
   // Whoever stood behind one that wanted many may have what there is.
-  static void withdrawn(wait_list& self) noexcept { static_cast<semaphore&>(self).serve(); }
+  static void withdrawn(wait_list& self) noexcept {
+    auto& s = static_cast<semaphore&>(self);
+    if (!s.closed_) s.serve();  // else close() refuses them all
+  }
 
   [[noreturn]] ROTA_COLD void refuse_release(std::size_t n) const {
     detail::throw_usage_error(
@@ -170,6 +173,14 @@ class [[nodiscard]] semaphore_awaiter : public list_wait {
       throw_error(errc::closed, "acquire");
     return semaphore::permits(semaphore_, count_);
   }
+
+  // For select.
+  bool try_now() noexcept {
+    refused_ = semaphore_.is_closed();
+    return refused_ || semaphore_.try_take(count_);
+  }
+  wait_list& list() noexcept { return semaphore_; }
+  const void* channel() const noexcept { return &semaphore_; }
 
  private:
   friend semaphore;

@@ -75,6 +75,7 @@ class shared_mutex : detail::wait_list {
     else
       ++readers_;
   }
+  void take(detail::shared_mutex_wait& wait) noexcept;
   void release(access how) noexcept {
     if (how == access::writes)
       writer_.clear();
@@ -164,8 +165,11 @@ class shared_mutex_wait : public list_wait {
 
  protected:
   ROTA_NOINLINE bool wait(task_state& me, void* its_frame) {
-    if (mutex_.is_locked() && mutex_.writer_.is(me)) mutex_.refuse_own(me);
+    refuse_own(me);
     return wait_in(mutex_, me, its_frame);
+  }
+  void refuse_own(task_state& me) const {
+    if (mutex_.is_locked() && mutex_.writer_.is(me)) mutex_.refuse_own(me);
   }
 
   shared_mutex& mutex_;
@@ -193,6 +197,18 @@ class [[nodiscard]] shared_mutex_awaiter : public shared_mutex_wait {
     check();
     return shared_mutex_guard<How>(mutex_);
   }
+
+  // For select.
+  bool try_now() {
+    if (!mutex_.is_free_for(How)) {
+      refuse_own(*task);
+      return false;
+    }
+    mutex_.take(*this);
+    return true;
+  }
+  wait_list& list() noexcept { return mutex_; }
+  const void* channel() const noexcept { return &mutex_; }
 };
 
 template <access How>
@@ -226,12 +242,16 @@ inline shared_mutex::shared_guard shared_mutex::try_lock_shared() noexcept {
   return shared_guard(*this);
 }
 
+inline void shared_mutex::take(detail::shared_mutex_wait& wait) noexcept {
+  take(wait.how_, wait.task, detail::line_mark_of(detail::promise_of(wait.frame).waits_at));
+}
+
 // From the front, whoever may go in now.
 ROTA_NOINLINE inline void shared_mutex::serve() noexcept {
   while (!empty() && !is_locked()) {
     auto& next = static_cast<detail::shared_mutex_wait&>(*first());
     if (next.how_ == access::writes && readers_ != 0) return;
-    take(next.how_, next.task, detail::line_mark_of(detail::promise_of(next.frame).waits_at));
+    take(next);
     grant(next);
   }
 }
