@@ -1,12 +1,14 @@
-// Shows: a TCP server; one task for each connection, and a graceful stop on Ctrl-C.
-// Run:   build/release/examples/echo_server --port 7000        then: nc 127.0.0.1 7000
+// Shows: a TCP server; one task for each connection, and a graceful stop on Ctrl-C; the same on several loops.
+// Run:   build/release/examples/echo_server --port 7000        then: nc 127.0.0.1 7000        on all CPUs: --loops 0
 
 #include <rota/rota.hpp>
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <iostream>
 #include <span>
+#include <utility>
 
 #include "support/arguments.hpp"
 
@@ -28,14 +30,33 @@ rota::task<> server(std::uint16_t port) {
 }
 // [/server]
 
+// [loops]
+// The same on each of several loops, which share nothing but the port: the kernel spreads the connections.
+rota::task<> server_of_a_loop(const rota::shared_port& port) {
+  rota::tcp_listener listener = port.listen();
+  co_await rota::serve(std::move(listener), session);
+}
+
+rota::task<> server_on_loops(std::uint16_t number, rota::loop_group_options loops) {
+  const rota::shared_port port(rota::address("127.0.0.1", number));  // a mistake in it is told once, here
+  std::cout << "listening on " << port.local_address().to_string() << ", each loop for itself" << std::endl;
+  co_await rota::loop_group(loops, server_of_a_loop, std::cref(port));  // a cancel reaches all of them
+}
+// [/loops]
+
 int main(int argc, char** argv) {
   support::arguments arguments(argc, argv,
                                "usage: echo_server [options]       sends back what it receives\n"
                                "  --port N          default 7000; 0 takes a free one\n"
+                               "  --loops N         on so many threads; 0: as many as there are CPUs; default 1\n"
                                "  --backend NAME    io_uring, epoll or auto (default)\n");
   const auto port = arguments.number<std::uint16_t>("--port", 7000, 0, 65535);
   rota::event_loop_options options;
   options.backend = arguments.backend();
+  const auto loops = arguments.number<unsigned>("--loops", 1, 0, 1000);
   arguments.end();
-  return rota::run_main(server(port), options);
+  if (loops == 1) return rota::run_main(server(port), options);
+  rota::loop_group_options group(loops);
+  group.loop = options;
+  return rota::run_main(server_on_loops(port, group), options);
 }

@@ -1,5 +1,5 @@
 // Shows: rota inside a program that has its own poll(2) loop: an echo server beside lines from the standard input.
-// Run:   build/release/examples/guest_in_poll_loop --port 7000        then: nc 127.0.0.1 7000        `quit` ends it.
+// Run:   build/release/examples/guest_in_poll_loop --port 7000        then: nc 127.0.0.1 7000        `quit` or Ctrl-D ends it.
 
 #include <rota/rota.hpp>
 
@@ -17,8 +17,6 @@
 
 #include "support/arguments.hpp"
 
-using namespace std::chrono_literals;
-
 rota::task<> session(rota::tcp_stream peer) {
   std::array<std::byte, 16384> buffer;
   while (const std::size_t n = co_await peer.read_some(buffer)) co_await peer.write_all(std::span(buffer).first(n));
@@ -29,14 +27,14 @@ rota::task<> server(std::uint16_t port) {
   co_await rota::serve(std::move(listener), session);
 }
 
-rota::task<> remind(std::string text) {
-  co_await rota::sleep_for(1s);
-  std::printf("a second ago you wrote: %s\n", text.c_str());
+rota::task<> remind(std::string text, std::chrono::milliseconds after) {
+  co_await rota::sleep_for(after);
+  std::printf("%lld ms ago you wrote: %s\n", static_cast<long long>(after.count()), text.c_str());
 }
 
 // [host]
 // The host owns the loop. Its own descriptor and the guest's are polled together.
-int host(std::uint16_t port) {
+int host(std::uint16_t port, std::chrono::milliseconds after) {
   rota::guest_loop guest;
   rota::join_handle<> serving = guest.spawn(server, port);
   bool quit = false;
@@ -49,12 +47,13 @@ int host(std::uint16_t port) {
     char line[256];
     const ssize_t n = ::read(STDIN_FILENO, line, sizeof line);
     const std::string_view text(line, n > 0 ? static_cast<std::size_t>(n) : 0);
-    if (text.empty() || text == "quit\n") {
-      quit = true;
-      guest.cancel("the user wants to leave");  // and the loop goes on until all tasks have ended
-    } else {
-      (void)guest.spawn(remind, std::string(text.substr(0, text.size() - 1)));
-    }
+    quit = text.empty() || text == "quit\n";
+    if (text.empty())
+      serving.cancel("end of input");  // the reminders still come: the loop goes on until all tasks have ended
+    else if (quit)
+      guest.cancel("the user wants to leave");
+    else
+      (void)guest.spawn(remind, std::string(text.substr(0, text.size() - 1)), after);
   }
   if (serving.done() && !serving.cancelled()) serving.result();  // its error, if it had one
   return EXIT_SUCCESS;
@@ -62,11 +61,16 @@ int host(std::uint16_t port) {
 // [/host]
 
 int main(int argc, char** argv) {
-  support::arguments arguments(argc, argv, "usage: guest_in_poll_loop [--port N]\n");
-  const auto port = arguments.number<std::uint16_t>("--port", 7000, 1, 65535);
+  support::arguments arguments(
+      argc, argv,
+      "usage: guest_in_poll_loop [options]       an echo server that reminds you of what you wrote\n"
+      "  --port N          default 7000; 0 takes a free one\n"
+      "  --after MS        default 1000\n");
+  const auto port = arguments.number<std::uint16_t>("--port", 7000, 0, 65535);
+  const std::chrono::milliseconds after(arguments.number<int>("--after", 1000, 0, 1'000'000));
   arguments.end();
   try {
-    return host(port);
+    return host(port, after);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "guest_in_poll_loop: %s\n", error.what());
     return EXIT_FAILURE;

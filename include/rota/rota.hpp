@@ -38,6 +38,7 @@
 #include <rota/loop/task_local.hpp>
 #include <rota/net/address.hpp>
 #include <rota/net/serve.hpp>
+#include <rota/net/shared_port.hpp>
 #include <rota/net/stop_signal.hpp>
 #include <rota/net/tcp.hpp>
 #include <rota/pool/blocking_lane.hpp>
@@ -51,6 +52,7 @@
 #include <rota/scope/exception_group.hpp>
 #include <rota/scope/failures.hpp>
 #include <rota/scope/gather.hpp>
+#include <rota/scope/loop_group.hpp>
 #include <rota/scope/parallel.hpp>
 #include <rota/scope/select.hpp>
 #include <rota/scope/task_group.hpp>

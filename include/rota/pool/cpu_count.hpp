@@ -1,6 +1,7 @@
-// How many CPUs this process may use: its affinity mask, and the quota of its control groups.
+// How many CPUs this process may use: its affinity mask, and the quota of its control groups; threads that stay on one.
 #pragma once
 
+#include <pthread.h>
 #include <sched.h>
 
 #include <cstdio>
@@ -80,6 +81,21 @@ inline unsigned cgroup_cpus(const char* list = "/proc/self/cgroup", const std::s
   }
   std::fclose(file);
   return least;
+}
+
+/// Keeps the thread on the i-th CPU of the process's affinity mask, counted round. Where that is refused it stays free.
+inline void pin_to_cpu(pthread_t thread, unsigned i) noexcept {
+  cpu_set_t allowed;
+  if (::sched_getaffinity(0, sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) == 0) return;
+  unsigned skip = i % static_cast<unsigned>(CPU_COUNT(&allowed));
+  for (std::size_t cpu = 0; cpu != CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &allowed) || skip-- != 0) continue;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    pthread_setaffinity_np(thread, sizeof one, &one);
+    return;
+  }
 }
 
 }  // namespace detail

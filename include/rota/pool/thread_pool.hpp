@@ -2,7 +2,6 @@
 #pragma once
 
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 
 #include <cstddef>
@@ -136,20 +135,7 @@ class thread_pool {
     char name[16];
     std::snprintf(name, sizeof name, "rota-pool-%u", i % 100000);
     pthread_setname_np(thread, name);
-    if (options_.pin) pin(thread, i);
-  }
-  static void pin(pthread_t thread, unsigned i) noexcept {
-    cpu_set_t allowed;
-    if (::sched_getaffinity(0, sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) == 0) return;
-    unsigned skip = i % static_cast<unsigned>(CPU_COUNT(&allowed));
-    for (std::size_t cpu = 0; cpu != CPU_SETSIZE; ++cpu) {
-      if (!CPU_ISSET(cpu, &allowed) || skip-- != 0) continue;
-      cpu_set_t one;
-      CPU_ZERO(&one);
-      CPU_SET(cpu, &one);
-      pthread_setaffinity_np(thread, sizeof one, &one);
-      return;
-    }
+    if (options_.pin) detail::pin_to_cpu(thread, i);
   }
   static void* thread_main(void* argument) noexcept {
     const auto& mine = *static_cast<thread_argument*>(argument);
