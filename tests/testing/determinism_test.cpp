@@ -1,6 +1,8 @@
-// Two runs of a seed are one run, for a thousand seeds. With ROTA_TRACE_DIGESTS=<file> the digests are written down, so
-// that builds of two compilers can be compared (.ci/run does).
-#include <rota/testing/simulation.hpp>
+// Two runs of a seed are one run, for a thousand seeds, in one process and in two. With ROTA_TRACE_DIGESTS=<file> the digests
+// are written down, so that builds of two compilers can be compared (.ci/run does).
+#include <rota/testing/storm.hpp>
+
+#include <unistd.h>
 
 #include <ctime>
 
@@ -21,6 +23,8 @@ using rota::testing::fault_rates;
 using rota::testing::link_options;
 using rota::testing::simulation;
 using rota::testing::simulation_options;
+using rota::testing::storm;
+using rota::testing::storm_options;
 
 namespace {
 
@@ -47,18 +51,17 @@ rota::task<> serve_pings() {
   co_await rota::serve(std::move(listener), echo);
 }
 
-/// Three hosts, every fault, partitions and a crash.
+/// Three hosts, every fault, partitions and crashes.
 std::uint64_t rough_run(std::uint64_t seed, std::uint64_t& lines) {
   simulation_options options(seed);
-  options.faults = fault_rates::all(10);
+  options.faults = fault_rates::all(10).set_hosts(100);
   options.shuffle = true;
   options.network = link_options(1ms, 3ms, 1'000'000);
   options.keep_trace = false;
   simulation world(options);
   simulation::host& a = world.add_host("a");
   simulation::host& b = world.add_host("b");
-  simulation::host& server = world.add_host("server");
-  (void)server.spawn(serve_pings);
+  simulation::host& server = world.add_host("server", serve_pings);
   for (int i = 0; i != 3; ++i) {
     (void)a.spawn(ping, server.address(7), 10);
     (void)b.spawn(ping, server.address(7), 10);
@@ -69,6 +72,7 @@ std::uint64_t rough_run(std::uint64_t seed, std::uint64_t& lines) {
   world.heal(a, server);
   world.advance(20ms);
   world.crash(b);
+  storm(world, storm_options(10, 50ms));
   world.advance(1s);
   lines += world.trace().lines();
   return world.trace().digest();
@@ -92,6 +96,26 @@ TEST_CASE("two runs of a seed have equal traces, for a thousand seeds") {
   }
   CHECK(different == seeds);
   CHECK(lines > seeds * 100);
+}
+
+// Elsewhere in memory, and with another environment.
+TEST_CASE("another process makes the same traces") {
+  constexpr std::size_t seeds = 20;
+  const child_outcome other = run_in_child(
+      [] { return ::execl("/proc/self/exe", "determinism_test", "digests for another process", nullptr); });
+  captured_reports errors;
+  REQUIRE(other.exit_code() == 0);
+  std::uint64_t lines = 0;
+  for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
+    INFO(other.output);
+    CHECK(other.says(std::to_string(seed) + ": " + std::to_string(rough_run(seed, lines)) + "\n"));
+  }
+}
+TEST_CASE("digests for another process", "[.]") {
+  captured_reports errors;
+  std::uint64_t lines = 0;
+  for (std::uint64_t seed = 1; seed <= 20; ++seed)
+    std::printf("%s\n", (std::to_string(seed) + ": " + std::to_string(rough_run(seed, lines))).c_str());
 }
 
 // ---- what it costs; printed, not asserted

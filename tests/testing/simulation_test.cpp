@@ -758,3 +758,30 @@ TEST_CASE("the same seed makes the same trace, another seed another one") {
   CHECK(first != run(2));
   CHECK(first.find("connect #0 = 0") != std::string::npos);
 }
+
+TEST_CASE("timers leave a trace, and so does whose turn it is when several hosts could go on") {
+  const auto run = [](rota::duration first) {
+    two_hosts w;
+    (void)w.a.spawn(
+        [](rota::duration d) -> rota::task<> {
+          co_await rota::sleep_for(d);
+          co_await rota::sleep_for(1s);
+        },
+        first);
+    (void)w.b.spawn([]() -> rota::task<> {
+      const auto forever = []() -> rota::task<> { co_await rota::sleep_for(1h); };
+      (void)co_await rota::move_on_after(2s, forever());
+    });
+    w.world.run();
+    return w.world.trace().text();
+  };
+  CHECK(run(1s) ==
+        "0.000000000 a turn\n"
+        "0.000000000 b turn\n"
+        "1.000000000 a timer\n"
+        "2.000000000 a turn\n"
+        "2.000000000 a timer\n"
+        "2.000000000 b turn\n"
+        "2.000000000 b timer\n");
+  CHECK(run(1s) != run(1s + 1ns));
+}

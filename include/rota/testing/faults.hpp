@@ -29,13 +29,20 @@ enum class fault : std::uint8_t {
   late_cancel,       ///< a cancel takes effect a while later; what completes meanwhile is a success
   beaten_cancel,     ///< a cancel comes too late for what can be done right now: it succeeds
   clock_stall,       ///< a host's clock stands still for a while, then jumps
+  // Of hosts, and of the links between them: the rounds of a storm() are their opportunities.
+  partition,  ///< of two hosts
+  hold,       ///< between two hosts
+  heal,       ///< the end of either
+  crash,      ///< of a host, which stays down until its restart
+  restart,    ///< of a host, whether or not it is down
 };
-inline constexpr std::size_t fault_kinds = 11;
+inline constexpr std::size_t fault_kinds = 16;
 
 inline std::string_view to_string(fault kind) noexcept {
   constexpr std::array<std::string_view, fault_kinds> names{
-      "short_read",     "short_write", "delay",       "connection_reset", "no_buffers", "no_memory",
-      "too_many_files", "interrupted", "late_cancel", "beaten_cancel",    "clock_stall"};
+      "short_read",     "short_write", "delay",       "connection_reset", "no_buffers",  "no_memory",
+      "too_many_files", "interrupted", "late_cancel", "beaten_cancel",    "clock_stall", "partition",
+      "hold",           "heal",        "crash",       "restart"};
   return names[static_cast<std::size_t>(kind)];
 }
 
@@ -97,10 +104,17 @@ class fault_rates {
         .set(fault::connection_reset, 0)
         .set(fault::no_buffers, 0)
         .set(fault::no_memory, 0)
-        .set(fault::too_many_files, 0);
+        .set(fault::too_many_files, 0)
+        .set_hosts(0);
   }
   constexpr fault_rates& set(fault kind, std::uint16_t per_thousand) noexcept {
     per_thousand_[static_cast<std::size_t>(kind)] = per_thousand;
+    return *this;
+  }
+  /// partition, hold, heal, crash and restart, each at this rate of the rounds of a storm().
+  constexpr fault_rates& set_hosts(std::uint16_t per_thousand) noexcept {
+    for (const fault kind : {fault::partition, fault::hold, fault::heal, fault::crash, fault::restart})
+      set(kind, per_thousand);
     return *this;
   }
   constexpr std::uint16_t of(fault kind) const noexcept { return per_thousand_[static_cast<std::size_t>(kind)]; }

@@ -24,6 +24,10 @@
 #include <rota/testing/simulated_reactor.hpp>
 #include <rota/testing/simulation_options.hpp>
 
+namespace rota::detail {
+class storm;
+}
+
 namespace rota::testing {
 
 class outside_work;
@@ -140,6 +144,7 @@ class simulation {
 
  private:
   friend outside_work;
+  friend detail::storm;
 
   bool turn();
   detail::nanoseconds next_instant() noexcept;
@@ -206,6 +211,8 @@ class simulation::host {
   bool has_work() const noexcept {
     return loop_ && (reactor_->has_completions() || detail::loop_access::has_work(*loop_, reactor_->now()));
   }
+  /// A sleep, deadline or call_later of a task ends with the next step.
+  bool is_due() noexcept { return detail::loop_access::timers(*loop_).next_deadline() <= reactor_->now(); }
   void rethrow() {
     if (running_.done() && !running_.cancelled()) running_.result();
   }
@@ -270,10 +277,13 @@ inline bool simulation::turn() {
     for (std::size_t i = turns_.size(); i > 1; --i)
       std::swap(turns_[i - 1], turns_[static_cast<std::size_t>(network_.order.below(i))]);
   }
-  const bool any = !turns_.empty();
-  for (host* h : turns_)
-    if (h->loop_) detail::loop_access::step(*h->loop_);  // another one's step may have crashed it
-  return any;
+  for (host* h : turns_) {
+    if (!h->loop_) continue;  // another one's turn has crashed it
+    if (turns_.size() > 1) network_.note(h->index_).word("turn").end();
+    if (h->is_due()) network_.note(h->index_).word("timer").end();
+    detail::loop_access::step(*h->loop_);
+  }
+  return !turns_.empty();
 }
 
 inline detail::nanoseconds simulation::next_instant() noexcept {
