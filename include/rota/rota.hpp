@@ -54,6 +54,7 @@
 #include <rota/scope/gather.hpp>
 #include <rota/scope/loop_group.hpp>
 #include <rota/scope/parallel.hpp>
+#include <rota/scope/parallel_parts.hpp>
 #include <rota/scope/select.hpp>
 #include <rota/scope/task_group.hpp>
 #include <rota/scope/task_status.hpp>

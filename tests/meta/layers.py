@@ -34,6 +34,7 @@ OPENS_BACKENDS = {"reactor/open_reactor.hpp", "testing"}
 NOT_IN_UMBRELLA = {"ext", "testing"}
 # Headers that rota.hpp leaves to those who need them, and what would make every file dear to compile.
 COSTLY = {"adapt/spawn_threadsafe.hpp": "<future> and <thread>", "pool/lane_stop.hpp": "<stop_token>",
+          "scope/parallel_sort.hpp": "<algorithm> and <functional>",
           "scope/stop_token.hpp": "<stop_token>"}
 # What each of them costs a compiler is a good part of what all of rota.hpp costs; the umbrella does without.
 DEAR = {"chrono", "functional", "future", "iostream", "mutex", "ranges", "regex", "sstream", "stop_token", "thread"}

@@ -1,12 +1,22 @@
-// parallel_for and parallel_reduce.
+// parallel_for, parallel_transform, parallel_reduce, parallel_invoke.
+#include <rota/scope/parallel.hpp>
+
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <numeric>
+#include <deque>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <tuple>
+#include <type_traits>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "support/outcomes.hpp"
@@ -44,6 +54,62 @@ TEST_CASE("an empty range does nothing, and a loop's task may use it, too") {
   });
 }
 
+TEST_CASE("indices may be as far apart as their type allows") {
+  thread_pool pool(2);
+  std::array<std::atomic<int>, 256> visits{};
+  const auto all = [&]() -> task<> {
+    const auto visit = [&](std::int8_t i) { ++visits[static_cast<std::size_t>(i + 128)]; };
+    co_await rota::parallel_for(std::int8_t{-128}, std::int8_t{127}, visit);
+    const auto none = [](int) { throw std::logic_error("too far"); };
+    const auto next = [&](int i) { i < std::numeric_limits<int>::max() ? throw std::range_error("first") : none(i); };
+    co_await rota::parallel_for(std::numeric_limits<int>::min(), std::numeric_limits<int>::max(), next);
+  };
+  REQUIRE_THROWS_AS(rota::sync_wait(pool.run(all)), std::range_error);
+  for (std::size_t i = 0; i != 255; ++i) REQUIRE(visits[i].load() == 1);
+  REQUIRE(visits[255].load() == 0);
+}
+
+TEST_CASE("a range's elements are visited where they are, a view's as well") {
+  std::deque<int> numbers(1000, 1);
+  std::vector<int> others(1000, 1);
+  const auto twice = [&]() -> task<> {
+    co_await rota::parallel_for(numbers, [](int& n) { n *= 2; });
+    co_await rota::parallel_for(std::span(others).first(500), [](int& n) { n *= 2; }, 10);
+  };
+  thread_pool pool(3);
+  rota::sync_wait(pool.run(twice));
+  rota_test::run(twice);
+  REQUIRE(numbers == std::deque<int>(1000, 4));
+  for (std::size_t i = 0; i != others.size(); ++i) REQUIRE(others[i] == (i < 500 ? 4 : 1));
+}
+
+TEST_CASE("each result of a transform has its element's place, in the same range, too") {
+  std::vector<int> numbers(1000);
+  for (std::size_t i = 0; i != numbers.size(); ++i) numbers[i] = static_cast<int>(i);
+  std::vector<std::string> texts(1001, "free");
+  const auto transform = [&]() -> task<> {
+    co_await rota::parallel_transform(numbers, texts, [](int n) { return std::to_string(n); });
+    co_await rota::parallel_transform(numbers, numbers, [](int n) { return n + 1; }, 7);
+  };
+  thread_pool pool(3);
+  rota::sync_wait(pool.run(transform));
+  for (std::size_t i = 0; i != numbers.size(); ++i) {
+    REQUIRE(texts[i] == std::to_string(i));
+    REQUIRE(numbers[i] == static_cast<int>(i) + 1);
+  }
+  REQUIRE(texts[1000] == "free");
+}
+
+TEST_CASE("a transform into too few elements is refused") {
+  rota_test::run([]() -> task<> {
+    std::vector<int> from(3), to(2);
+    const auto body = [](int n) { return n; };
+    REQUIRE_THROWS_WITH((void)rota::parallel_transform(from, to, body),
+                        "parallel_transform: 3 results do not fit into 2 elements");
+    co_return;
+  });
+}
+
 TEST_CASE("a sum is complete, and parts are combined in their order") {
   thread_pool pool(3);
   const auto sum = []() -> task<std::int64_t> {
@@ -60,6 +126,74 @@ TEST_CASE("a sum is complete, and parts are combined in their order") {
     co_return text;
   };
   REQUIRE(rota::sync_wait(pool.run(letters)) == "abcdefghijklmnopqrstuvwxyz");
+}
+
+TEST_CASE("a sum over a range takes what its map makes of the elements") {
+  const std::vector<std::string> words{"a", "bc", "", "def"};
+  const auto sum = [&]() -> task<std::size_t> {
+    const std::size_t letters =
+        co_await rota::parallel_reduce(words, std::size_t{0}, &std::string::size, std::plus<>(), 1);
+    co_return letters;
+  };
+  thread_pool pool(2);
+  REQUIRE(rota::sync_wait(pool.run(sum)) == 6);
+  REQUIRE(rota_test::run(sum) == 6);
+}
+
+TEST_CASE("parallel_invoke gives the values in the order of its functions") {
+  const auto three = []() -> task<> {
+    int side_effect = 0;
+    const auto number = [] { return 7; };
+    const auto nothing = [&] { side_effect = 1; };
+    const auto owner = [] { return std::make_unique<int>(9); };
+    auto values = co_await rota::parallel_invoke(number, nothing, owner);
+    static_assert(std::is_same_v<decltype(values), std::tuple<int, std::monostate, std::unique_ptr<int>>>);
+    REQUIRE(std::get<0>(values) == 7);
+    REQUIRE(*std::get<2>(values) == 9);
+    REQUIRE(side_effect == 1);
+    co_await rota::parallel_invoke(nothing);
+  };
+  thread_pool pool(2);
+  rota::sync_wait(pool.run(three));
+  rota_test::run(three);
+}
+
+TEST_CASE("a function that cannot be copied is lent by std::ref") {
+  int sum = 0;
+  rota_test::run([&]() -> task<> {
+    auto add = [&, own = std::make_unique<int>(1)](auto...) { sum += *own; };
+    co_await rota::parallel_for(0, 10, std::ref(add));
+    co_await rota::parallel_invoke(std::ref(add), std::ref(add));
+  });
+  REQUIRE(sum == 12);
+}
+
+TEST_CASE("the first error of parallel_invoke comes out as it is, and what has not begun does not begin") {
+  int begun = 0;
+  const auto fails = [&] {
+    ++begun;
+    throw std::runtime_error("function");
+  };
+  const auto all = [&]() -> task<> { co_await rota::parallel_invoke(fails, fails, fails); };
+  REQUIRE_THROWS_WITH(rota_test::run(all), "function");
+  REQUIRE(begun == 1);
+  thread_pool pool(1);
+  REQUIRE_THROWS_WITH(rota::sync_wait(pool.run(all)), "function");
+  REQUIRE(begun == 2);
+}
+
+TEST_CASE("an error of combine comes out as it is, however deep it happened") {
+  const auto sum = []() -> task<int> {
+    const auto fails = [](int a, int b) {
+      if (a != 0 && b != 0) throw std::runtime_error("combine");
+      return a + b;
+    };
+    const int total = co_await rota::parallel_reduce(0, 64, 0, [](int i) { return i < 2 ? 1 : 0; }, fails, 1);
+    co_return total;
+  };
+  REQUIRE_THROWS_WITH(rota_test::run(sum), "combine");
+  thread_pool pool(2);
+  REQUIRE_THROWS_WITH(rota::sync_wait(pool.run(sum)), "combine");
 }
 
 TEST_CASE("the first error of a body comes out as it is, and later parts do not begin") {
@@ -98,6 +232,25 @@ TEST_CASE("a cancel stops a parallel loop between its parts") {
   go.store(true);
   REQUIRE(rota_test::error_code_of([&] { rota::sync_wait(handle); }) == rota::errc::task_cancelled);
   REQUIRE(visits.load() < 1'000'000);
+}
+
+TEST_CASE("on a loop, too, no part begins after a cancel") {
+  int visits = 0;
+  rota::join_handle<> handle;
+  const auto loops = [&]() -> task<> {
+    const auto body = [&](int) {
+      ++visits;
+      handle.cancel();
+    };
+    co_await rota::parallel_for(0, 8, body, 1);
+  };
+  rota_test::run([&]() -> task<> {
+    handle = rota::spawn(loops);
+    const std::exception_ptr error = co_await rota_test::exception_of(handle);
+    REQUIRE(rota_test::code_of(error) == rota::errc::task_cancelled);
+    handle = {};
+  });
+  REQUIRE(visits == 1);
 }
 
 TEST_CASE("an error of the body wins over a cancel of the same loop") {

@@ -1,0 +1,134 @@
+// What the parallel algorithms have in common. Each is a `work`, which says how to cut a piece in two, what to do with one that
+// is small enough, and how two results become one; divide() makes a tree of it, whose branches fork on a strand and run
+// one after the other on a loop. The rules about errors and cancels are here and nowhere else.
+#pragma once
+
+#include <atomic>
+#include <concepts>
+#include <cstddef>
+#include <exception>
+#include <iterator>  // brings the concepts of ranges; <ranges> is dear
+#include <optional>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include <rota/base/cancelled.hpp>
+#include <rota/coro/concepts.hpp>
+#include <rota/coro/task.hpp>
+#include <rota/loop/task_owner.hpp>
+#include <rota/pool/strand.hpp>
+#include <rota/scope/when_all.hpp>
+
+namespace rota::detail {
+
+/// The first error of a parallel algorithm. Parts that have not begun look at it, and do not begin.
+class parallel_failure {
+ public:
+  bool is_set() const noexcept { return is_set_.load(std::memory_order_relaxed); }
+  void set(std::exception_ptr error) noexcept {
+    if (!is_set_.exchange(true, std::memory_order_relaxed)) error_ = std::move(error);
+  }
+  /// When all parts have been joined.
+  void rethrow_if_set() {
+    if (error_) std::rethrow_exception(error_);
+  }
+
+ private:
+  std::atomic<bool> is_set_{false};
+  std::exception_ptr error_;
+};
+
+/// One node of the tree. No value: it failed, or something before it did.
+template <class Work>
+task<std::optional<typename Work::value>> divide(Work& work, parallel_failure& failure, typename Work::piece piece) {
+  std::optional<typename Work::value> result;
+  try {
+    if (failure.is_set()) co_return result;
+    if (work.is_small(piece)) {
+      result.emplace(work.part(piece));
+    } else {
+      typename Work::piece rest = work.cut(piece);
+      auto both = co_await when_all(divide(work, failure, piece), divide(work, failure, rest));
+      auto& [a, b] = both;
+      if (a && b) result.emplace(work.join(*std::move(a), *std::move(b)));
+    }
+  } catch (const cancelled&) {
+    throw;
+  } catch (...) {
+    failure.set(std::current_exception());
+  }
+  co_return result;
+}
+
+/// The whole of a work. `Work::all(failure, workers)` makes the tree.
+template <class Work>
+task<typename Work::result> in_parallel(Work work) {
+  task_state& me = co_await this_state_awaiter();
+  const std::size_t workers = me.exec->is_strand() ? static_cast<strand&>(*me.exec).pool().workers : 1;
+  parallel_failure failure;
+  try {
+    auto result = co_await work.all(failure, workers);
+    failure.rethrow_if_set();
+    if constexpr (!std::is_void_v<typename Work::result>) co_return *std::move(result);
+  } catch (...) {
+    failure.rethrow_if_set();  // an error wins over a cancel
+    throw;
+  }
+}
+
+/// The pieces of works on indices, or on offsets into a range: halved until one has `grain` elements at most.
+template <class Index>
+class parallel_indices {
+ public:
+  struct piece {
+    piece(Index f, Index l) noexcept : first(f), last(l) {}
+    // Modulo 2^64: the distance of two ints need not fit into an int.
+    std::size_t size() const noexcept { return static_cast<std::size_t>(last) - static_cast<std::size_t>(first); }
+    Index first, last;
+  };
+
+  bool is_small(const piece& p) const noexcept { return p.size() <= grain_; }
+  /// Takes the second half away.
+  piece cut(piece& p) const noexcept {
+    const auto middle = static_cast<Index>(p.first + static_cast<Index>(p.size() / 2));
+    return piece(middle, std::exchange(p.last, middle));
+  }
+
+ protected:
+  parallel_indices(Index first, Index last, Index grain) noexcept
+      : all_(first, first < last ? last : first), grain_(grain > 0 ? static_cast<std::size_t>(grain) : 0) {}
+
+  // Eight parts for each worker, if nothing was asked for: enough to even out parts of different lengths.
+  void choose_grain(std::size_t workers) noexcept {
+    if (grain_ == 0) grain_ = all_.size() / (workers * 8);
+    if (grain_ == 0) grain_ = 1;
+  }
+
+  piece all_;
+  std::size_t grain_;
+};
+
+template <class F, class... Args>
+constexpr void refuse_unless_plain() {
+  ROTA_REFUSE_OWNING_CLOSURE(F);
+  static_assert(!awaitable<std::invoke_result_t<std::decay_t<F>&, Args...>>,
+                "the parallel algorithms call plain functions: nobody would await what this one returns. Write "
+                "when_all(f(), g()) for tasks");
+}
+
+template <class R>
+concept parallel_range = std::ranges::random_access_range<R> && std::ranges::sized_range<R>;
+template <class R>
+constexpr void refuse_temporary_range() {
+  static_assert(std::ranges::borrowed_range<R>, "the range would be gone when its elements are visited: name it first");
+}
+/// Elements that lie beside each other may be written by two threads. Those of vector<bool> share words.
+template <class Reference>
+constexpr void refuse_shared_words() {
+  static_assert(
+      std::is_lvalue_reference_v<Reference>,
+      "the elements are no objects of their own, like those of std::vector<bool>: two threads cannot write them");
+}
+
+}  // namespace rota::detail
