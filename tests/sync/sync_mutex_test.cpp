@@ -49,7 +49,7 @@ TEST_CASE("a task may hold a sync_mutex between two awaits") {
     sync_mutex m;
     for (int i = 0; i != 2; ++i) {
       {
-        const std::lock_guard guard(m);
+        const sync_mutex::guard lock(m);
       }
       co_await rota::yield();
     }
@@ -72,6 +72,30 @@ TEST_CASE("a task that awaits with a sync_mutex held ends the program, which nam
   REQUIRE(end.says("a task awaits at "));
   REQUIRE(end.says("sync_mutex_test.cpp:"));
   REQUIRE(end.says(" while its thread holds a sync_mutex, locked at "));
+}
+
+TEST_CASE("a guard of sync_mutex tells its line, and one of the standard library is told to hide it") {
+  const rota_test::child_outcome own = ends([] {
+    rota::run([]() -> task<> {
+      sync_mutex m;
+      const sync_mutex::guard lock(m);
+      co_await rota::yield();
+    }());
+  });
+  INFO(own.output);
+  REQUIRE(own.says(" while its thread holds a sync_mutex, locked at "));
+  REQUIRE(own.output.find("sync_mutex_test.cpp:", own.output.find("locked at ")) != std::string::npos);
+
+  const rota_test::child_outcome standard = ends([] {
+    rota::run([]() -> task<> {
+      sync_mutex m;
+      const std::unique_lock lock(m);
+      co_await rota::yield();
+    }());
+  });
+  INFO(standard.output);
+  REQUIRE(standard.says("locked by a guard of the standard library, which hides the line"));
+  REQUIRE(standard.says("sync_mutex_test.cpp:"));
 }
 
 #if !ROTA_TSAN  // it would end these programs first

@@ -19,6 +19,42 @@ namespace rota::detail {
   trap("%s on another thread than its event loop's, %s; it belongs to %s", what, here.c_str(), whose.c_str());
 }
 
+/// Part of a thing that the tasks of one loop share without atomics: on which thread that loop is.
+class loop_user {
+ public:
+  /// `what` is used here. Ends the program on another thread than that of the loop, as long as the loop exists, and in a
+  /// pool. Before a loop has used it, it may be prepared anywhere.
+  void note([[maybe_unused]] const char* what) noexcept {
+#if ROTA_ASSERTIONS
+    const unsigned ended = executors_ended.load(std::memory_order_relaxed);
+    const bool is_here = pthread_equal(thread_, pthread_self()) != 0;
+    if (is_known_ && ended == ended_ && !is_here) [[unlikely]]
+      trap_shared(what);
+    if (const task_state* task = running_task(); task && task->exec->is_strand()) [[unlikely]]
+      trap_shared(what);
+    if (!blocking_guard::forbidden()) return;  // no loop's thread
+    is_known_ = true;
+    thread_ = pthread_self();
+    ended_ = ended;
+#endif
+  }
+
+ private:
+#if ROTA_ASSERTIONS
+  [[noreturn]] ROTA_COLD static void trap_shared(const char* what) noexcept {
+    task_state* const task = running_task();
+    trap(
+        "%s %s is for tasks of one event loop, and was used on another thread than its loop's, %s; for several threads "
+        "there are rota::any_thread::mutex, semaphore, event and oneshot, rota::mpsc_channel and rota::mpmc_channel",
+        article_of(what), what, task ? describe(*task).c_str() : "by no task");
+  }
+
+  pthread_t thread_{};
+  unsigned ended_ = 0;
+  bool is_known_ = false;
+#endif
+};
+
 /// `what` was done to the handle of the task.
 inline void check_thread([[maybe_unused]] task_state& task, [[maybe_unused]] const char* what) noexcept {
 #if ROTA_ASSERTIONS

@@ -43,6 +43,11 @@ class description {
   std::size_t size_ = 0;
 };
 
+/// "a mutex", "an event"
+inline const char* article_of(const char* what) noexcept {
+  return *what == 'a' || *what == 'e' || *what == 'i' || *what == 'o' ? "an" : "a";
+}
+
 /// "std::system_error: connect to 127.0.0.1:1: Connection refused", "an exception of type my_error".
 ROTA_COLD inline description describe(const std::exception_ptr& error) noexcept {
   description text;

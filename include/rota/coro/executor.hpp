@@ -1,6 +1,7 @@
 // What resumes tasks: an event loop, a pool, a thread that waits in sync_wait.
 #pragma once
 
+#include <atomic>
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
@@ -51,6 +52,10 @@ class posted_list {
 };
 
 enum class executor_kind : unsigned char { other, event_loop, strand };
+
+// How many loops there were once; only with ROTA_ASSERTIONS. While it stays the same, a loop that was seen is still there.
+// Relaxed: it carries no other data.
+inline constinit std::atomic<unsigned> executors_ended{0};
 
 // Set by loops and pools: a thread that others count on must not block.
 struct blocking_guard {
@@ -173,7 +178,11 @@ class executor {
   explicit executor(detail::executor_kind kind) noexcept : kind_(kind) {}
   explicit executor(bool is_event_loop) noexcept
       : executor(is_event_loop ? detail::executor_kind::event_loop : detail::executor_kind::other) {}
-  ~executor() = default;
+  ~executor() {
+#if ROTA_ASSERTIONS
+    if (!is_strand()) detail::executors_ended.fetch_add(1, std::memory_order_relaxed);
+#endif
+  }
 
   // While it lives, the executor runs on the calling thread, and its stack begins here. Executors nest: a task may
   // destroy an event loop, which runs that loop's tasks to their end.

@@ -128,6 +128,11 @@ class frame_memory {
     put(cache, frame, right);
   }
 
+  /// False: the two are not in the same frame; true proves it only for frames of the cache.
+  static bool may_be_near(const void* a, const void* b) noexcept {
+    return ROTA_PLAIN_FRAMES || slab_store::may_share(a, b);
+  }
+
   /// Frames allocated minus frames freed on this thread.
   static std::int64_t live_on_this_thread() noexcept {
     const frame_cache& cache = this_threads_frames();

@@ -22,6 +22,10 @@ class slab_store {
 
   constexpr slab_store() noexcept = default;
 
+  /// The two could be in one slab.
+  static bool may_share(const void* a, const void* b) noexcept {
+    return ((reinterpret_cast<std::uintptr_t>(a) ^ reinterpret_cast<std::uintptr_t>(b)) & ~(slab_bytes - 1)) == 0;
+  }
   static unsigned class_of(void* block) noexcept { return slab_of(block)->class_index; }
 
   /// Writes the addresses of one to `most` blocks of the class to `out`; returns how many. Throws std::bad_alloc.

@@ -6,6 +6,7 @@
 
 #include <coroutine>
 #include <cstdint>
+#include <cstring>
 #include <exception>
 #include <source_location>
 
@@ -202,6 +203,11 @@ inline void make_ready(void* frame) noexcept {
 #if ROTA_ASSERTIONS
 [[noreturn]] ROTA_COLD inline void trap_awaits_with_lock(std::source_location at, line_mark locked_at) noexcept {
   const std::source_location there = source_line(locked_at);
+  if (std::strstr(there.file_name(), "/include/c++/"))
+    trap(
+        "a task awaits at %s:%u while its thread holds a sync_mutex, locked by a guard of the standard library, which "
+        "hides the line: a sync_mutex::guard tells it",
+        at.file_name(), static_cast<unsigned>(at.line()));
   trap("a task awaits at %s:%u while its thread holds a sync_mutex, locked at %s:%u", at.file_name(),
        static_cast<unsigned>(at.line()), there.file_name(), static_cast<unsigned>(there.line()));
 }

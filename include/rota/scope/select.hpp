@@ -116,7 +116,8 @@ class waiting_case {
   using value = await_result_t<A>;
 
   explicit waiting_case(A&& a) noexcept : awaiter_(a) {}
-  void belongs_to(task_state& me, void* frame) noexcept {
+  void belongs_to(task_state& me, void* frame) {
+    awaiter_.list().used_by(me);
     awaiter_.task = &me;
     awaiter_.frame = frame;
   }

@@ -83,6 +83,7 @@ class mutex {
         return next == contended;
     }
   }
+  void guard_is_at(const void*, const void*) noexcept {}
   void guard_was_moved() noexcept {}
   // Whoever gets it next may destroy it: the last access is the one that sets it free, or that of the list's lock after
   // which the waiter is told.
@@ -251,7 +252,7 @@ class [[nodiscard]] remote_mutex_awaiter : public remote_wait {
   }
   any_thread::mutex::guard await_resume() {
     check();
-    return any_thread::mutex::guard(mutex_);
+    return any_thread::mutex::guard(mutex_, this);
   }
 
  private:
@@ -333,7 +334,7 @@ class [[nodiscard]] remote_event_awaiter : public remote_wait {
 namespace rota::any_thread {
 
 inline detail::remote_mutex_awaiter mutex::lock() noexcept { return detail::remote_mutex_awaiter(*this); }
-inline mutex::guard mutex::try_lock() noexcept { return try_take() ? guard(*this) : guard(); }
+inline mutex::guard mutex::try_lock() noexcept { return try_take() ? guard(*this, nullptr) : guard(); }
 inline detail::remote_semaphore_awaiter semaphore::acquire(std::size_t n) noexcept {
   return detail::remote_semaphore_awaiter(*this, n);
 }

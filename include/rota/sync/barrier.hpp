@@ -34,11 +34,13 @@ class barrier : detail::wait_list {
   [[nodiscard]] detail::barrier_awaiter wait() noexcept;
   /// Who waits gets errc::broken_barrier, and so does who comes later, until reset(). Tasks, and callbacks of the loop.
   void abort() noexcept {
+    used_here();
     broken_ = true;
     break_round();
   }
   /// Who waits gets errc::broken_barrier. The barrier is as new.
   void reset() noexcept {
+    used_here();
     broken_ = false;
     break_round();
   }

@@ -135,6 +135,7 @@ class broadcast_sender {
   /// Returns how many receivers there are; with none the item is gone at once, and that is no error.
   std::size_t send(T item) {
     detail::broadcast_state<T>& state = checked();
+    state.waiters.used_here();
     if (state.receivers == 0) return 0;
     std::optional<T>& slot = state.slots[state.next % state.slots.size()];
     // What it does when it is destroyed may come back here. Not assigned: that might throw.

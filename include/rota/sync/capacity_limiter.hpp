@@ -66,6 +66,7 @@ class capacity_limiter : detail::wait_list {
   /// More: who waits goes on. Less: nobody gets in before enough have left; those inside stay. Tasks, and callbacks of the
   /// loop.
   void set_total(std::size_t total) noexcept {
+    used_here();
     total_ = total;
     serve();
   }
@@ -195,6 +196,7 @@ inline void borrower::leave() noexcept {
   (previous_ ? previous_->next_ : of_->oldest_) = next_;
   next_ = previous_ = nullptr;
   capacity_limiter& limiter = *std::exchange(of_, nullptr);
+  limiter.used_here();
   --limiter.borrowed_;
   if (!limiter.empty()) limiter.serve();
 }
@@ -204,6 +206,7 @@ inline void borrower::leave() noexcept {
 inline detail::capacity_awaiter capacity_limiter::acquire() noexcept { return detail::capacity_awaiter(*this); }
 
 inline capacity_limiter::token capacity_limiter::try_acquire(detail::line_mark where) noexcept {
+  used_here();
   return has_room() ? token(*this, detail::running_task(), where) : token();
 }
 

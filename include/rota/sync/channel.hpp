@@ -204,10 +204,10 @@ class [[nodiscard]] receive_many_awaiter : public take_await<Store> {
 template <class Store>
 class reserve_awaiter;
 
-inline std::size_t checked_capacity(std::size_t capacity) {
-  if (capacity > SIZE_MAX / 2)
-    throw usage_error(usage_error::kind::invalid_argument,
-                      "a channel's capacity is negative, or out of all reason: write unbounded_channel");
+inline std::size_t checked_capacity(
+    std::size_t capacity,
+    const char* wrong = "a channel's capacity is negative, or out of all reason: write unbounded_channel") {
+  if (capacity > SIZE_MAX / 2) throw usage_error(usage_error::kind::invalid_argument, wrong);
   return capacity;
 }
 

@@ -100,6 +100,7 @@ class channel_core {
 
   /// Gives `*what` away, or takes room for an item (null), if that can be done at once. May throw std::bad_alloc.
   passing give(item* what) {
+    takers_.used_here();
     if (no_more_given_) [[unlikely]]
       return passing::closed;
     if (no_more_taken_) [[unlikely]]
@@ -115,6 +116,7 @@ class channel_core {
     return passing::done;
   }
   passing take(std::optional<item>& into) noexcept {
+    takers_.used_here();
     if (!items_.empty()) {
       items_.take(into);
       if (!givers_.empty()) admit();
@@ -135,6 +137,7 @@ class channel_core {
 
   /// What a permit does with the room that it holds.
   void give_reserved(item& what) noexcept {
+    takers_.used_here();
     --reserved_;
     if (!takers_.empty())
       hand_over(what);  // and the room goes to who waits for it
@@ -143,18 +146,21 @@ class channel_core {
     admit();
   }
   void release_reserved() noexcept {
+    takers_.used_here();
     --reserved_;
     admit();
   }
 
   /// Nothing more comes: who waits for an item learns it, and who still waits to give one keeps it.
   void end_giving() noexcept {
+    takers_.used_here();
     no_more_given_ = true;
     end_all<take_place<item>>(takers_, passing::no_sender);
     end_all<give_place<item>>(givers_, passing::closed);
   }
   /// Nobody takes what is there, or comes.
   void end_taking() noexcept {
+    takers_.used_here();
     no_more_taken_ = true;
     end_all<give_place<item>>(givers_, passing::no_receiver);
     end_all<take_place<item>>(takers_, passing::closed);

@@ -45,9 +45,13 @@ class condition_variable {
 
   /// Tasks, and callbacks of the loop; with the mutex locked or not.
   void notify_one() noexcept {
+    waiters_.used_here();
     if (!waiters_.empty()) waiters_.grant(*waiters_.first());
   }
-  void notify_all() noexcept { waiters_.grant_all(); }
+  void notify_all() noexcept {
+    waiters_.used_here();
+    waiters_.grant_all();
+  }
 
   /// How many tasks wait for a notification.
   std::size_t waiting() const noexcept { return waiters_.size(); }
@@ -68,7 +72,7 @@ class [[nodiscard]] condition_wait : public list_wait {
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle) {
-    const bool suspends = wait_in(list_, suspend_at(handle, called_at_), handle.address());
+    const bool suspends = wait_in(list_, begin_at(handle, called_at_, list_), handle.address());
     if (!withdrawn()) mutex_.release();
     return suspends;
   }

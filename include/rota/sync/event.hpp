@@ -33,6 +33,7 @@ class event {
   [[nodiscard]] detail::event_awaiter wait() noexcept;
   /// As wait() would, without waiting: false when the event is not set.
   [[nodiscard]] bool try_wait() noexcept {
+    waiters_.used_here();
     if (!is_set_) return false;
     if (automatic_) is_set_ = false;
     return true;
@@ -40,6 +41,7 @@ class event {
 
   /// Everybody who waits now goes on, even if reset() follows before they run; `automatic`: one of them, the first.
   void set() noexcept {
+    waiters_.used_here();
     if (!automatic_) {
       is_set_ = true;
       waiters_.grant_all();
@@ -49,7 +51,10 @@ class event {
       waiters_.grant(*waiters_.first());
     }
   }
-  void reset() noexcept { is_set_ = false; }
+  void reset() noexcept {
+    waiters_.used_here();
+    is_set_ = false;
+  }
 
   bool is_set() const noexcept { return is_set_; }
   /// How many tasks wait.

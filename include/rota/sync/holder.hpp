@@ -6,12 +6,16 @@
 #include <rota/coro/cancellation.hpp>
 #include <rota/coro/describe.hpp>
 #include <rota/coro/executor.hpp>
+#include <rota/coro/frame_memory.hpp>
 #include <rota/coro/line_mark.hpp>
 #include <rota/coro/task_state.hpp>
 
 namespace rota::detail {
 
-/// What stands between a task and the thing that it has may be moved, to another task even; then only the line is known.
+/// What stands between a task and the thing that it has, a guard, may be moved, to another task even; then only the line is
+/// known. The same holds for one that lies in no frame of the task, which would destroy it at its end: of
+/// new guard(m.try_lock()), where nothing is moved, nobody knows whose it is later, and a new task may lie where the old one
+/// was.
 class holder {
  public:
   bool empty() const noexcept { return since_ == nullptr; }
@@ -19,6 +23,11 @@ class holder {
   void set(task_state* task, line_mark since) noexcept {
     task_ = task;
     since_ = since;
+  }
+  /// The guard was made at this address; `in_frame` lies in the frame that it should be in.
+  void guard_is_at(const void* guard, const void* in_frame) noexcept {
+    if (!frame_memory::may_be_near(guard, in_frame)) [[unlikely]]
+      was_moved();
   }
   void was_moved() noexcept { task_ = nullptr; }
   void clear() noexcept { since_ = nullptr; }

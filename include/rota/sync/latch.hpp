@@ -26,6 +26,7 @@ class latch {
   /// At zero, everybody who waits goes on. Throws usage_error (invalid_argument), and counts nothing, when less than `n`
   /// is left. Tasks, and callbacks of the loop.
   void count_down(std::size_t n = 1) {
+    waiters_.used_here();
     if (n > count_) [[unlikely]]
       detail::throw_usage_error(usage_error::kind::invalid_argument,
                                 "a latch was counted down by %zu, and %zu are left", n, count_);

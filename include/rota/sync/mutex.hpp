@@ -52,7 +52,7 @@ class [[nodiscard("a guard that is dropped unlocks at once")]] mutex_guard {
   friend Mutex;
   friend typename Mutex::awaiter;
   friend condition_variable;
-  explicit mutex_guard(Mutex& locked) noexcept : mutex_(&locked) {}
+  mutex_guard(Mutex& locked, const void* in_frame) noexcept : mutex_(&locked) { locked.guard_is_at(this, in_frame); }
 
   void take_over(mutex_guard& other) noexcept {
     mutex_ = std::exchange(other.mutex_, nullptr);
@@ -97,8 +97,10 @@ class mutex {
   friend awaiter;
   friend detail::condition_wait;
 
+  void guard_is_at(const void* it, const void* in_frame) noexcept { holder_.guard_is_at(it, in_frame); }
   void guard_was_moved() noexcept { holder_.was_moved(); }
   void release() noexcept {
+    waiters_.used_here();
     if (waiters_.empty()) [[likely]]
       holder_.clear();
     else
@@ -149,7 +151,7 @@ class [[nodiscard]] mutex_awaiter : public list_wait {
   }
   mutex::guard await_resume() {
     check();
-    return mutex::guard(mutex_);
+    return mutex::guard(mutex_, this);
   }
 
   // For select.
@@ -178,9 +180,11 @@ class [[nodiscard]] mutex_awaiter : public list_wait {
 inline detail::mutex_awaiter mutex::lock() noexcept { return detail::mutex_awaiter(*this); }
 
 inline mutex::guard mutex::try_lock(detail::line_mark where) noexcept {
+  waiters_.used_here();
   if (is_locked()) return guard();
-  holder_.set(detail::running_task(), where);
-  return guard(*this);
+  detail::task_state* const task = detail::running_task();
+  holder_.set(task, where);
+  return guard(*this, task);  // whose state lies behind its outermost frame; of the others we do not know
 }
 
 }  // namespace rota

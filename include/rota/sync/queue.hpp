@@ -141,7 +141,10 @@ class queue {
 
  private:
   static std::size_t limit_of(std::size_t maxsize) {
-    return maxsize == 0 ? SIZE_MAX : detail::checked_capacity(maxsize);
+    return maxsize == 0 ? SIZE_MAX
+                        : detail::checked_capacity(maxsize,
+                                                   "a queue's maxsize is negative, or out of all reason: 0 is "
+                                                   "without limit");
   }
   void finish(std::uint64_t items) noexcept {
     const std::uint64_t left = unfinished();
@@ -151,7 +154,7 @@ class queue {
 
   detail::channel_core<Store> core_;
   std::uint64_t done_ = 0;
-  detail::wait_list joiners_{"queue to be done"};
+  detail::wait_list joiners_{"queue's end"};
 };
 
 /// The last one put is the first one taken.

@@ -98,6 +98,7 @@ class semaphore : detail::wait_list {
   /// Adds permits: those that permits::forget() took out, or new ones. Throws usage_error (not_held), and adds none, when
   /// there would be more than the limit.
   void release(std::size_t n = 1) {
+    used_here();
     if (n > limit_ - available_ - held_) [[unlikely]]
       refuse_release(n);
     available_ += n;
@@ -129,6 +130,7 @@ class semaphore : detail::wait_list {
     held_ += n;
   }
   void give_back(std::size_t n) noexcept {
+    used_here();
     available_ += n;
     held_ -= n;
     if (!empty()) serve();
@@ -206,6 +208,7 @@ inline detail::semaphore_awaiter semaphore::acquire(std::size_t n) {
 }
 
 inline semaphore::permits semaphore::try_acquire(std::size_t n) noexcept {
+  used_here();
   return try_take(n) ? permits(*this, n) : permits();
 }
 
@@ -220,6 +223,7 @@ ROTA_NOINLINE inline void semaphore::serve() noexcept {
 }
 
 inline void semaphore::close() noexcept {
+  used_here();
   closed_ = true;
   while (!empty()) {
     auto& next = static_cast<detail::semaphore_awaiter&>(*first());

@@ -77,6 +77,7 @@ class shared_mutex : detail::wait_list {
   }
   void take(detail::shared_mutex_wait& wait) noexcept;
   void release(access how) noexcept {
+    used_here();
     if (how == access::writes)
       writer_.clear();
     else
@@ -141,7 +142,9 @@ class [[nodiscard("a guard that is dropped unlocks at once")]] shared_mutex_guar
   friend class shared_mutex_guard;
   template <access>
   friend class shared_mutex_awaiter;
-  explicit shared_mutex_guard(shared_mutex& locked) noexcept : mutex_(&locked) {}
+  shared_mutex_guard(shared_mutex& locked, const void* in_frame) noexcept : mutex_(&locked) {
+    if (How == access::writes) locked.writer_.guard_is_at(this, in_frame);
+  }
 
   void take_over(shared_mutex_guard& other) noexcept {
     mutex_ = std::exchange(other.mutex_, nullptr);
@@ -195,7 +198,7 @@ class [[nodiscard]] shared_mutex_awaiter : public shared_mutex_wait {
   }
   shared_mutex_guard<How> await_resume() {
     check();
-    return shared_mutex_guard<How>(mutex_);
+    return shared_mutex_guard<How>(mutex_, this);
   }
 
   // For select.
@@ -219,7 +222,7 @@ shared_mutex::shared_guard shared_mutex_guard<How>::downgrade()
   shared_mutex& mutex = *std::exchange(mutex_, nullptr);
   mutex.take(access::reads, nullptr, nullptr);
   mutex.release(access::writes);
-  return shared_mutex::shared_guard(mutex);
+  return shared_mutex::shared_guard(mutex, nullptr);
 }
 
 }  // namespace detail
@@ -232,14 +235,17 @@ inline detail::shared_mutex_awaiter<detail::access::reads> shared_mutex::lock_sh
 }
 
 inline shared_mutex::guard shared_mutex::try_lock(detail::line_mark where) noexcept {
+  used_here();
   if (!is_free_for(access::writes)) return guard();
-  take(access::writes, detail::running_task(), where);
-  return guard(*this);
+  detail::task_state* const task = detail::running_task();
+  take(access::writes, task, where);
+  return guard(*this, task);
 }
 inline shared_mutex::shared_guard shared_mutex::try_lock_shared() noexcept {
+  used_here();
   if (!is_free_for(access::reads)) return shared_guard();
   take(access::reads, nullptr, nullptr);
-  return shared_guard(*this);
+  return shared_guard(*this, nullptr);
 }
 
 inline void shared_mutex::take(detail::shared_mutex_wait& wait) noexcept {

@@ -12,13 +12,25 @@
 
 namespace rota {
 
-/// Any thread. What std::mutex is, and std::lock_guard and std::unique_lock work with it; but in debug builds it knows its
-/// holder's thread. A task that awaits while its thread holds one ends the program with both lines: another task on that
+/// Any thread. What std::mutex is, and std::lock_guard and std::unique_lock work with it (but hide the line from the messages
+/// below, which sync_mutex::guard does not); but in debug builds it knows its holder's thread. A task that awaits while its thread holds one ends the program with both lines: another task on that
 /// thread could want the lock, and wait for ever, and a pool's task may go on elsewhere. (Over an await, mutex or
 /// any_thread::mutex is what is meant.) So does an unlock() by a stranger, or a second lock(). With NDEBUG none of this is
 /// noticed.
 class sync_mutex {
  public:
+  /// `const rota::sync_mutex::guard lock(m);`: from here to the end of the block.
+  class [[nodiscard]] guard {
+   public:
+    explicit guard(sync_mutex& m, detail::line_mark where = ROTA_CALLERS_LINE) noexcept : mutex_(m) { m.lock(where); }
+    guard(const guard&) = delete;
+    guard& operator=(const guard&) = delete;
+    ~guard() { mutex_.unlock(); }
+
+   private:
+    sync_mutex& mutex_;
+  };
+
   sync_mutex() noexcept = default;
   sync_mutex(const sync_mutex&) = delete;
   sync_mutex& operator=(const sync_mutex&) = delete;

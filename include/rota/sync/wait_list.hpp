@@ -17,6 +17,7 @@
 
 #include <rota/base/report.hpp>
 #include <rota/base/usage_error.hpp>
+#include <rota/coro/affinity.hpp>
 #include <rota/coro/cancellation.hpp>
 #include <rota/coro/describe.hpp>
 #include <rota/coro/executor.hpp>
@@ -43,9 +44,9 @@ struct waiter {
 /// Tasks of a pool run at the same time on several threads, even those of one when_all.
 [[noreturn]] ROTA_COLD inline void refuse_pool(task_state& task, const char* what) {
   throw_usage_error(usage_error::kind::wrong_loop,
-                    "%s, of a thread pool, uses a %s, which is for tasks of one event loop; for a pool there are "
+                    "%s, of a thread pool, uses %s %s, which is for tasks of one event loop; for a pool there are "
                     "rota::any_thread::mutex, semaphore, event and oneshot, rota::mpsc_channel and rota::mpmc_channel",
-                    describe(task).c_str(), what);
+                    describe(task).c_str(), article_of(what), what);
 }
 
 class wait_list {
@@ -71,6 +72,17 @@ class wait_list {
     return n;
   }
   const char* what() const noexcept { return what_; }
+  /// With ROTA_ASSERTIONS, ends the program when what the list is for is used on a thread that is not its loop's. By everything
+  /// that may change it without a wait.
+  void used_here() noexcept { user_.note(what_); }
+  /// The same at an await. Throws usage_error to a task of a pool.
+  void used_by([[maybe_unused]] task_state& task) {
+#if ROTA_ASSERTIONS
+    if (task.exec->is_strand()) [[unlikely]]
+      refuse_pool(task, what_);
+    used_here();
+#endif
+  }
 
   /// At the end. Throws usage_error, and changes nothing, when tasks of another loop wait here, or the task is a pool's.
   void push(waiter& w) {
@@ -113,16 +125,18 @@ class wait_list {
     if (task.exec->is_strand()) [[unlikely]]
       refuse_pool(task, what_);
     if (first_ && first_->task->exec != task.exec) [[unlikely]]
-      throw_usage_error(usage_error::kind::wrong_loop, "%s, waits for a %s on which tasks of another event loop wait",
-                        describe(task).c_str(), what_);
+      throw_usage_error(usage_error::kind::wrong_loop, "%s, waits for %s %s on which tasks of another event loop wait",
+                        describe(task).c_str(), article_of(what_), what_);
   }
   [[noreturn]] ROTA_COLD void destroyed_with_waiters() noexcept {
-    trap("a %s was destroyed while %zu waited for it, first %s", what_, size(), describe(*first_->task).c_str());
+    trap("%s %s was destroyed while %zu waited for it, first %s", article_of(what_), what_, size(),
+         describe(*first_->task).c_str());
   }
 
   waiter* first_ = nullptr;
   const char* what_;
   void (*withdrawn_)(wait_list&) noexcept = nullptr;
+  [[no_unique_address]] loop_user user_;
 };
 
 /// The base of an awaiter that waits in one list. The derived one looks first whether its scope is cancelled, so that it
@@ -148,13 +162,9 @@ class list_wait : public custom_wait, public waiter {
   /// suspend_at() for who may get what it wants without a wait: throws usage_error when the task is a pool's, in builds
   /// with ROTA_ASSERTIONS. Without, only push() looks.
   template <class Promise>
-  static task_state& begin_at(std::coroutine_handle<Promise> handle, line_mark where,
-                              [[maybe_unused]] const wait_list& in) {
+  static task_state& begin_at(std::coroutine_handle<Promise> handle, line_mark where, wait_list& in) {
     task_state& me = suspend_at(handle, where);
-#if ROTA_ASSERTIONS
-    if (me.exec->is_strand()) [[unlikely]]
-      refuse_pool(me, in.what());
-#endif
+    in.used_by(me);
     return me;
   }
   /// Out of await_suspend: true when the task suspends. `cancellable`: false for a wait that a cancel must not end.
@@ -182,8 +192,8 @@ class list_wait : public custom_wait, public waiter {
 
  private:
   [[noreturn]] ROTA_COLD void destroyed_waiting() const noexcept {
-    trap("%s, was destroyed while it waited for a %s; a started task must be joined or cancelled",
-         describe(*task).c_str(), place_in->what());
+    trap("%s, was destroyed while it waited for %s %s; a started task must be joined or cancelled",
+         describe(*task).c_str(), article_of(place_in->what()), place_in->what());
   }
   static void withdraw(custom_wait& self) noexcept {
     auto& wait = static_cast<list_wait&>(self);

@@ -33,6 +33,7 @@ struct watched {
   static void operator delete(void* self, std::size_t size) noexcept { frame_memory::deallocate(self, size); }
 
   void changed() noexcept {
+    waiters.used_here();
     ++version;
     waiters.grant_all();
   }
