@@ -136,6 +136,22 @@ TEST_CASE("a cancel requests stop of a call that takes a stop_token") {
   REQUIRE(got == 3);
 }
 
+TEST_CASE("each class of calls has its own limit: one that is full does not hold up another") {
+  blocking_lane names(at_most(1)), files(at_most(1));
+  blocker gate;
+  std::thread hangs([&] { (void)rota::sync_wait(names.run([&] { return gate.wait(); })); });
+  gate.wait_for(1);
+  REQUIRE(rota::sync_wait(files.run([] { return 3; })) == 3);
+  gate.is_open.store(true);
+  hangs.join();
+  REQUIRE(&rota::user_lane() != &rota::file_lane());
+  REQUIRE(&rota::file_lane() != &rota::name_lane());
+  REQUIRE(&rota::name_lane() != &rota::user_lane());
+  const std::size_t before = rota::user_lane().statistics().threads;
+  REQUIRE(rota::sync_wait(rota::name_lane().run([] { return rota::name_lane().statistics().running; })) == 1);
+  REQUIRE(rota::user_lane().statistics().threads == before);
+}
+
 TEST_CASE("threads that have nothing to do end") {
   blocking_lane_options options;
   options.idle_time = 1ms;
@@ -165,6 +181,32 @@ TEST_CASE("a lane that goes down drops what has not begun and waits for what run
   REQUIRE(code == rota::errc::task_cancelled);
 }
 
+TEST_CASE("a lane that goes down requests stop of calls that take a stop_token") {
+  captured_reports reports;
+  auto lane = std::make_unique<blocking_lane>();
+  const blocking_lane& same = *lane;
+  std::atomic<int> running{0};
+  std::atomic<bool> give_up{false};
+  int got = 0;
+  std::thread caller([&] {
+    got = rota::sync_wait(rota::to_thread(*lane, [&](std::stop_token token) {
+      // Runs in the lane's destructor, which must not hold its lock meanwhile.
+      const std::stop_callback asks(token, [&] { running.store(static_cast<int>(same.statistics().running)); });
+      running.store(-1);
+      while (!token.stop_requested() && !give_up.load()) std::this_thread::yield();
+      return 7;
+    }));
+  });
+  while (running.load() == 0) std::this_thread::yield();
+  lane.reset();
+  give_up.store(true);
+  caller.join();
+  INFO(reports.all());
+  REQUIRE(reports.size() == 0);
+  REQUIRE(got == 7);
+  REQUIRE(running.load() == 1);
+}
+
 TEST_CASE("a lane that goes down names who did not come back, and leaves it alone") {
   captured_reports reports;
   blocker gate;
@@ -172,11 +214,13 @@ TEST_CASE("a lane that goes down names who did not come back, and leaves it alon
   options.shutdown_deadline = 1ms;
   auto lane = std::make_unique<blocking_lane>(options);
   int got = 0;
-  std::thread caller([&] { got = rota::sync_wait(lane->run([&] { return gate.wait(); })); });
+  const auto calls = [&]() -> task<> { got = co_await lane->run([&] { return gate.wait(); }); };
+  std::thread caller([&] { rota::sync_wait(calls()); });
   gate.wait_for(1);
   lane.reset();
   INFO(reports.all());
   REQUIRE(reports.contains("has not come back"));
+  REQUIRE(reports.contains("blocking_lane_test.cpp"));
   gate.is_open.store(true);
   caller.join();
   REQUIRE(got == 7);

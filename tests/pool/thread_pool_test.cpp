@@ -1,5 +1,6 @@
 // thread_pool: run() there and back, cancel, errors, and a pool that goes down while it is busy.
 #include <pthread.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -446,12 +447,56 @@ TEST_CASE("statistics tell what the workers did") {
   REQUIRE(s.queued == 0);
 }
 
-TEST_CASE("pinned workers run") {
+TEST_CASE("statistics count a sleep and the one that ends it") {
+  thread_pool pool(1);
+  // It may have seen the work as it fell asleep, now and then.
+  while (pool.statistics().workers[0].wake_ups == 0) {
+    while (pool.statistics().sleeping == 0) std::this_thread::yield();
+    rota::sync_wait(pool.run([] {}));
+  }
+  const rota::pool_worker_statistics worker = pool.statistics().workers[0];
+  REQUIRE(worker.parks >= worker.wake_ups);
+  REQUIRE(worker.wake_ups <= worker.jobs);
+}
+
+TEST_CASE("statistics tell how long a worker was busy: not less than its work took, not longer than it was there") {
+  const auto made = rota::clock::now();
+  thread_pool pool(1);
+  const auto computes = [] {
+    const auto began = rota::clock::now();
+    while (rota::clock::now() - began < 3ms) {
+    }
+  };
+  rota::sync_wait(pool.run(computes));
+  const rota::duration busy = pool.statistics().workers[0].busy;
+  REQUIRE(busy >= 3ms);
+  REQUIRE(busy <= rota::clock::now() - made);
+}
+
+TEST_CASE("a pinned worker is allowed one CPU, an ordinary one all that the process may use") {
+  const auto cpus = [] {
+    cpu_set_t mask;
+    CPU_ZERO(&mask);
+    return ::sched_getaffinity(0, sizeof mask, &mask) == 0 ? CPU_COUNT(&mask) : -1;
+  };
   rota::thread_pool_options options;
-  options.threads = 2;
+  options.threads = 3;  // may be more than CPUs
   options.pin = true;
-  thread_pool pool(options);
-  REQUIRE(rota::sync_wait(pool.run(add, 1, 1)) == 2);
+  thread_pool pinned(options);
+  std::atomic<int> pin_seen{0};
+  barrier all;
+  std::vector<rota::pool_handle<>> handles;
+  for (int i = 0; i != 3; ++i)
+    handles.push_back(pinned.spawn([&] {
+      pin_seen.fetch_add(cpus());
+      all.wait();
+    }));
+  all.wait_for(3);
+  all.open();
+  for (rota::pool_handle<>& one : handles) rota::sync_wait(one);
+  REQUIRE(pin_seen.load() == 3);
+  thread_pool free(1);
+  REQUIRE(rota::sync_wait(free.run(cpus)) == cpus());
 }
 
 TEST_CASE("nothing to call is refused by the pool and its lanes when it is given") {

@@ -45,10 +45,13 @@ namespace detail {
 struct lane_job {
   void (*run)(lane_job& self) noexcept = nullptr;   // may end the job's life
   void (*drop)(lane_job& self) noexcept = nullptr;  // the same; instead of run
+  void (*stop)(lane_job& self) noexcept = nullptr;  // while it runs; null: it cannot be asked to
   std::source_location where;
   lane_job* next = nullptr;  // in the queue, or among those that run; under the mutex
   lane_job* previous = nullptr;
   bool queued = false;
+  bool stop_asked = false;
+  bool is_being_stopped = false;  // the job must not end its life
 };
 
 class lane_list {
@@ -118,7 +121,7 @@ class lane_state {
     return s;
   }
 
-  /// Drops what is queued, waits for what runs. Destroys the state, now or when the last thread comes back.
+  /// Drops what is queued, asks what runs to stop, and waits for it. Destroys the state, now or when the last thread comes back.
   void close() noexcept {
     pthread_mutex_lock(&mutex_);
     closing_ = true;
@@ -128,6 +131,14 @@ class lane_state {
       pthread_mutex_unlock(&mutex_);
       job->drop(*job);
       pthread_mutex_lock(&mutex_);
+    }
+    while (lane_job* job = next_to_stop()) {
+      job->stop_asked = job->is_being_stopped = true;
+      pthread_mutex_unlock(&mutex_);
+      job->stop(*job);  // the program's callbacks run
+      pthread_mutex_lock(&mutex_);
+      job->is_being_stopped = false;
+      pthread_cond_broadcast(&left_);
     }
     const timespec until = deadline(options_.shutdown_deadline);
     while (threads_ != 0)
@@ -156,6 +167,11 @@ class lane_state {
     t.tv_sec = static_cast<time_t>(at / 1'000'000'000);
     t.tv_nsec = static_cast<long>(at % 1'000'000'000);
     return t;
+  }
+  lane_job* next_to_stop() const noexcept {
+    lane_job* job = running_.first();
+    while (job && (!job->stop || job->stop_asked)) job = job->next;
+    return job;
   }
   void take_back(lane_job& job) noexcept {
     queue_.remove(job);
@@ -215,6 +231,7 @@ class lane_state {
   /// By the job, before it tells its waiter.
   void has_run(lane_job& job) noexcept {
     const mutex_lock guard(mutex_);
+    while (job.is_being_stopped) pthread_cond_wait(&left_, &mutex_);
     running_.remove(job);
   }
 
@@ -251,6 +268,8 @@ class [[nodiscard]] lane_call : lane_job {
       me.waiter_.wake();
     };
     drop = [](lane_job& self) noexcept { static_cast<lane_call&>(self).waiter_.wake(); };
+    if constexpr (requires { call_.function().request_stop(); })
+      stop = [](lane_job& self) noexcept { static_cast<lane_call&>(self).call_.function().request_stop(); };
   }
   lane_call(const lane_call&) = delete;
   lane_call& operator=(const lane_call&) = delete;
@@ -283,8 +302,8 @@ class [[nodiscard]] lane_call : lane_job {
       if (self.lane_.remove(self)) {
         self.withdrawn_ = true;
         make_ready(wait.frame);
-      } else if constexpr (requires { self.call_.function().request_stop(); }) {
-        self.call_.function().request_stop();
+      } else if (self.stop) {
+        self.stop(self);
       }
     });
     try {
@@ -312,8 +331,8 @@ class blocking_lane {
       : state_(*new detail::lane_state(options)) {}
   blocking_lane(const blocking_lane&) = delete;
   blocking_lane& operator=(const blocking_lane&) = delete;
-  /// Drops calls that have not begun (who awaits them gets errc::task_cancelled), waits for those that run until the
-  /// deadline, then names those that did not come back.
+  /// Drops calls that have not begun (who awaits them gets errc::task_cancelled), requests stop of those that take a
+  /// std::stop_token, waits for those that run until the deadline, then names those that did not come back.
   ~blocking_lane() { state_.close(); }
 
   /// `co_await lane.run(f, args...)`: calls f, which may block, on a thread of the lane, and comes back to the caller's

@@ -60,22 +60,23 @@ class parking {
   /// It found nothing: sleeps until it is notified, or `look()` says that there is something. It searches again when
   /// this returns. `look` must load with seq_cst what was published so.
   template <class Look>
-  void sleep(Look look) noexcept {
+  bool sleep(Look look) noexcept {
     word_.fetch_add(one_sleeping - one_searching, std::memory_order_seq_cst);
     if (!look()) {
-      if (permits_.acquire_briefly()) return;
+      if (permits_.acquire_briefly()) return true;
       if (!look()) {
         permits_.acquire();
-        return;
+        return true;
       }
     }
     std::uint32_t word = word_.load(std::memory_order_seq_cst);
     while (sleeping(word) != 0) {
       if (word_.compare_exchange_weak(word, word - one_sleeping + one_searching, std::memory_order_seq_cst,
                                       std::memory_order_seq_cst))
-        return;
+        return false;
     }
     permits_.acquire();
+    return true;
   }
 
   /// For the end of the pool: everybody who sleeps searches. What they will see was published before.

@@ -1,10 +1,12 @@
 // One thread of a pool: its deque of forked children, and in which order it looks for work.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <new>
 
+#include <rota/base/clock.hpp>
 #include <rota/base/sys.hpp>
 #include <rota/coro/frame_memory.hpp>
 #include <rota/pool/pool_core.hpp>
@@ -20,6 +22,8 @@ struct pool_worker_statistics {
   std::uint64_t stolen = 0;       ///< those of them that came from another worker
   std::uint64_t steal_tries = 0;  ///< looks into another worker's deque
   std::uint64_t parks = 0;        ///< times that it went to sleep
+  std::uint64_t wake_ups = 0;     ///< times that somebody woke it; else it found work as it fell asleep
+  duration busy{};                ///< since it began, without the time asleep: it ran something, or looked for work
   std::size_t deque = 0;          ///< forked children that wait in its deque now
 };
 
@@ -30,7 +34,8 @@ struct fork_child;
 /// Written by one thread, read by all.
 class own_counter {
  public:
-  void operator++() noexcept { value_.store(value() + 1, std::memory_order_relaxed); }
+  void operator++() noexcept { add(1); }
+  void add(std::uint64_t n) noexcept { value_.store(value() + n, std::memory_order_relaxed); }
   std::uint64_t value() const noexcept { return value_.load(std::memory_order_relaxed); }
 
  private:
@@ -65,6 +70,8 @@ class alignas(64) pool_worker {
     s.stolen = stolen_.value();
     s.steal_tries = steal_tries_.value();
     s.parks = parks_.value();
+    s.wake_ups = wake_ups_.value();
+    s.busy = duration(busy(sys::now()));
     s.deque = static_cast<std::size_t>(deque.size());
     return s;
   }
@@ -89,6 +96,14 @@ class alignas(64) pool_worker {
     return true;
   }
   work_item find(pool_worker* const* workers, std::size_t count) noexcept;
+  void sleep(pool_worker* const* workers, std::size_t count, const atomic<bool>& stop) noexcept;
+  // Two looks at the clock for each sleep are all that this costs. A reader that comes in between sees a sleep twice or not
+  // at all: as it would a moment earlier or later.
+  nanoseconds busy(nanoseconds now) const noexcept {
+    const nanoseconds since = asleep_since_.load(std::memory_order_relaxed);
+    const nanoseconds awake = (since != 0 ? since : now) - began_ - static_cast<nanoseconds>(asleep_.value());
+    return awake > 0 ? awake : 0;
+  }
   void do_work(work_item item) noexcept;
 
   pool_core& pool_;
@@ -97,7 +112,10 @@ class alignas(64) pool_worker {
   std::uint64_t random_;
   std::uint32_t patience_ = 0;
   bool queue_first_ = false;  // the queue and the deque take turns
-  own_counter jobs_, forks_, stolen_, steal_tries_, parks_;
+  own_counter jobs_, forks_, stolen_, steal_tries_, parks_, wake_ups_;
+  const nanoseconds began_ = sys::now();
+  own_counter asleep_;                        // nanoseconds, of sleeps that are over
+  std::atomic<nanoseconds> asleep_since_{0};  // 0: it is awake
 };
 
 void run_forked(fork_child& child, pool_worker& here) noexcept;
@@ -171,6 +189,20 @@ inline void pool_worker::do_work(work_item item) noexcept {
   }
 }
 
+inline void pool_worker::sleep(pool_worker* const* workers, std::size_t count, const atomic<bool>& stop) noexcept {
+  ++parks_;
+  const nanoseconds began = sys::now();
+  asleep_since_.store(began, std::memory_order_relaxed);
+  const bool was_woken = pool_.parking.sleep([&] {
+    bool any = stop.load(std::memory_order_seq_cst) || pool_.has_jobs();
+    for (std::size_t w = 0; w != count && !any; ++w) any = workers[w]->deque.size() != 0;
+    return any;
+  });
+  if (was_woken) ++wake_ups_;
+  asleep_.add(static_cast<std::uint64_t>(sys::now() - began));
+  asleep_since_.store(0, std::memory_order_relaxed);
+}
+
 inline void pool_worker::work(pool_worker* const* workers, std::size_t count, const atomic<bool>& stop) noexcept {
   constexpr int tries = 64;  // before it sleeps
   for (;;) {
@@ -185,12 +217,7 @@ inline void pool_worker::work(pool_worker* const* workers, std::size_t count, co
         }
         if (i == tries) {
           i = 0;
-          ++parks_;
-          pool_.parking.sleep([&] {
-            bool any = stop.load(std::memory_order_seq_cst) || pool_.has_jobs();
-            for (std::size_t w = 0; w != count && !any; ++w) any = workers[w]->deque.size() != 0;
-            return any;
-          });
+          sleep(workers, count, stop);
         } else if (i % 8 == 7) {
           sys::yield_core();
         }
