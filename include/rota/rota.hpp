@@ -35,6 +35,7 @@
 #include <rota/loop/signals.hpp>
 #include <rota/loop/sleep.hpp>
 #include <rota/loop/spawn.hpp>
+#include <rota/loop/task_dump.hpp>
 #include <rota/loop/task_local.hpp>
 #include <rota/net/address.hpp>
 #include <rota/net/serve.hpp>

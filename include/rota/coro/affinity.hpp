@@ -1,9 +1,10 @@
-// Rule R4 in debug builds: what belongs to a loop's thread is used there and nowhere else. Free with NDEBUG.
+// Rule R4 in debug builds and in debug mode: what belongs to a loop's thread is used there and nowhere else.
 #pragma once
 
 #include <pthread.h>
 
 #include <rota/base/config.hpp>
+#include <rota/base/debug_mode.hpp>
 #include <rota/coro/describe.hpp>
 #include <rota/coro/task_state.hpp>
 
@@ -55,13 +56,25 @@ class loop_user {
 #endif
 };
 
-/// `what` was done to the handle of the task.
-inline void check_thread([[maybe_unused]] task_state& task, [[maybe_unused]] const char* what) noexcept {
+// Without the thread in the task: its loop knows. A task that has ended may have outlived that.
+ROTA_COLD inline void check_loop_thread(task_state& task, const char* what) noexcept {
+  if (!task.has(task_state::finished) && task.exec->is_event_loop() && task.exec->on_another_thread())
+    trap_wrong_thread(what, describe(task, task.root().waits_at));
+}
+
+/// `what` was done to the handle of the task: for what is done once and again, so in debug builds only.
+inline void check_thread_often([[maybe_unused]] task_state& task, [[maybe_unused]] const char* what) noexcept {
 #if ROTA_ASSERTIONS
   // Not line_of(): its thread may be changing what that looks at.
   if (task.is_bound && !pthread_equal(task.thread, pthread_self())) [[unlikely]]
     trap_wrong_thread(what, describe(task, task.root().waits_at));
 #endif
+}
+/// The same, in debug mode, too.
+inline void check_thread(task_state& task, const char* what) noexcept {
+  check_thread_often(task, what);
+  if (!ROTA_ASSERTIONS && debug_loops.load(std::memory_order_relaxed) > 0) [[unlikely]]
+    check_loop_thread(task, what);
 }
 
 }  // namespace rota::detail

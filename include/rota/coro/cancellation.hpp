@@ -47,6 +47,9 @@ struct task_extras : task_extras_base {
   std::uint64_t id = 0;             // 0: nobody has asked for it
   task_extras* next = nullptr;      // before the task exists
   std::string name;
+  // In debug mode, where every task has extras:
+  std::source_location spawned_at;  // where its spawner's step began
+  std::int64_t stepped_at = 0;      // the loop's time when its last step began
 
   ~task_extras() {
     cancel_record::release(record);
@@ -193,6 +196,13 @@ struct scope_tree : scope_node {
     return found;
   }
 
+  static bool is_task_node(scope_node& node) noexcept { return as(node).has(is_task); }
+  /// The node is a task_owner (loop/task_owner.hpp).
+  static bool is_owner_node(scope_node& node) noexcept { return !as(node).has(is_task) && as(node).has(is_owner); }
+  template <class F>
+  static void for_each_child(scope_node& scope, F f) {
+    for (scope_node* node = as(scope).first_; node; node = as(*node).next_) f(*node);
+  }
   static bool is_timed(scope_node& node) noexcept { return as(node).has(has_deadline); }
   static bool has_children(scope_node& node) noexcept { return as(node).first_ != nullptr; }
   /// f(task) is true for every task right below the scope.

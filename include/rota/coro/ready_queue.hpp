@@ -40,6 +40,8 @@ class ready_queue {
     slots_[tail_++ & mask_] = entry;
   }
   void* pop() noexcept { return slots_[head_++ & mask_]; }
+  /// For reports: the entry that pop() gives after `n` others.
+  void* peek(std::size_t n) const noexcept { return slots_[(head_ + n) & mask_]; }
 
  private:
   ROTA_NOINLINE void grow() {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <source_location>
+#include <string_view>
 
 #include <rota/base/clock.hpp>
 #include <rota/base/debug_mode.hpp>
@@ -31,16 +32,30 @@ class debug_watch : loop_timer, posted {
   ~debug_watch() { debug_loops.fetch_sub(1, std::memory_order_relaxed); }
 
   /// The task's name is copied: the step may end the task, and free it.
-  void step_begins(const task_state& task, std::source_location at) noexcept {
+  void step_begins(task_state& task, std::source_location at, nanoseconds now) noexcept {
     step_began_at_ = at;
-    const task_extras* extras = task.extras();
+    is_first_step_ = !task.has(task_state::started);
+    task_extras* const extras = extras_of(task);
+    if (extras) extras->stepped_at = now;
     id_ = extras ? extras->id : 0;
     name_[extras ? extras->name.copy(name_, sizeof name_ - 1) : 0] = '\0';
   }
+  /// Where the step that `task` is in began, of all that is known.
+  std::source_location line_of_step(task_state& task) const noexcept {
+    return is_first_step_ ? task.root().waits_at : step_began_at_;
+  }
   void step_took(nanoseconds time) noexcept {
-    if (time >= slow_step_) [[unlikely]]
-      report("%s kept its event loop busy for %lld ms, in the step that began at %s:%u", name_of(name_, id_).c_str(),
-             milliseconds(time), step_began_at_.file_name(), static_cast<unsigned>(step_began_at_.line()));
+    if (time < slow_step_) [[likely]]
+      return;
+    description text = name_of(name_, id_);
+    text.add(" kept its event loop busy for %lld ms, in ", milliseconds(time));
+    // What keeps the arguments of the task's own coroutine has no line of the program.
+    if (is_first_step_ && std::string_view(step_began_at_.file_name()).ends_with("rota/loop/spawn.hpp"))
+      text.add("its first step");
+    else
+      text.add("the step that began at %s:%u", step_began_at_.file_name(),
+               static_cast<unsigned>(step_began_at_.line()));
+    report("%s", text.c_str());
   }
   void callback_took(nanoseconds time, std::source_location made_at) noexcept {
     if (time >= slow_step_) [[unlikely]]
@@ -112,6 +127,7 @@ class debug_watch : loop_timer, posted {
   char name_[64] = "";  // whose step it is
   std::uint64_t id_ = 0;
   std::source_location step_began_at_;
+  bool is_first_step_ = false;
 };
 
 }  // namespace rota::detail

@@ -6,6 +6,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <exception>
 #include <source_location>
 #include <utility>
@@ -24,6 +25,7 @@
 #include <rota/loop/event_loop_options.hpp>
 #include <rota/loop/exception_context.hpp>
 #include <rota/loop/inbox.hpp>
+#include <rota/loop/loop_registry.hpp>
 #include <rota/loop/task_owner.hpp>
 #include <rota/loop/task_record.hpp>
 #include <rota/loop/timer_queue.hpp>
@@ -75,6 +77,7 @@ class event_loop final : public executor, public callback_layer {
       ready_.reserve();  // for the watch
       watch_ = detail::owned(new detail::debug_watch(*reactor_, timers_, root_, wishes.slow_step, wishes.cancel_grace));
     }
+    detail::loop_registry::add(registered_);
   }
   /// Cancels every task and runs until all have ended, or shutdown_deadline has passed; then names who did not
   /// stop, aborts in debug builds, and otherwise leaks those frames: the kernel may still write to them.
@@ -137,6 +140,10 @@ class event_loop final : public executor, public callback_layer {
     s.submitted = reactor_->statistics().submitted;
     return s;
   }
+
+  /// Writes what each task is, where it is and what it waits for: for who looks at a program that hangs
+  /// (loop/task_dump.hpp, docs/reference/debugging.md). Throws usage_error on another thread; dump_tasks() is for any.
+  void dump(std::FILE* to = stderr);
 
   // ---- executor: for the library
   void cancel_wait(detail::task_state& task) noexcept override;
@@ -231,7 +238,7 @@ class event_loop final : public executor, public callback_layer {
   void expire_timers(detail::nanoseconds now);
   void run_posts(detail::posted* posts);
   void run_entry(std::uintptr_t entry);
-  void inherit_locals(const detail::task_state& spawner);
+  void inherit_locals(detail::task_state& spawner);
   detail::task_extras* take_inherited() noexcept { return std::exchange(inherited_, inherited_->next); }
   void fire(detail::loop_timer& t) noexcept;
   static void tell_owner(detail::task_state& task, detail::task_owner& owner) noexcept;
@@ -259,6 +266,7 @@ class event_loop final : public executor, public callback_layer {
   bool shut_down_ = false;
   detail::task_extras* inherited_ = nullptr;  // for tasks that are about to exist, linked by their `next`
   detail::owned<detail::debug_watch> watch_;  // in debug mode
+  detail::registered_loop registered_{*this};
   std::uint64_t steps_ = 0;
   std::uint64_t iterations_ = 0;
   std::uint64_t posts_ = 0;

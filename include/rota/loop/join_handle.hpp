@@ -47,6 +47,11 @@ struct join_wait : custom_wait {
     return true;
   }
 
+  /// For reports: whose end is waited for, if it is such a wait; else null.
+  static task_state* joined_by(custom_wait& wait) noexcept {
+    return wait.cancel == &withdraw ? &static_cast<join_wait&>(wait).joined : nullptr;
+  }
+
   task_state& joined;
   task_state* me = nullptr;
   bool withdrawn = false;  // the waiter was cancelled first
@@ -227,7 +232,7 @@ class join_handle {
  private:
   join_handle& checked() {
     if (!task_) throw usage_error(usage_error::kind::invalid_task, "an empty join_handle was awaited or asked");
-    detail::check_thread(*task_, "a join_handle was awaited or asked");
+    detail::check_thread_often(*task_, "a join_handle was awaited or asked");
     return *this;
   }
   void retrieve() {
@@ -236,12 +241,12 @@ class join_handle {
   }
   void keep() noexcept {
     if (!task_) return;
-    detail::check_thread(*task_, "a join_handle was copied");
+    detail::check_thread_often(*task_, "a join_handle was copied");
     ++task_->references_;
   }
   void release() noexcept {
     if (!task_) return;
-    detail::check_thread(*task_, "a join_handle was destroyed");
+    detail::check_thread_often(*task_, "a join_handle was destroyed");
     detail::release_task(*task_);
   }
 

@@ -20,27 +20,33 @@ struct loop_access {
   static timer_queue& timers(event_loop& loop) noexcept { return loop.timers_; }
   static task_owner& root(event_loop& loop) noexcept { return loop.root_; }
   static nanoseconds now(event_loop& loop) noexcept { return loop.reactor_->now(); }
+  /// For reports: f(entry) for what is ready, in order, at most `most` of it. Returns what f returned, when not null.
+  template <class F>
+  static void* find_ready(event_loop& loop, std::size_t most, F f) {
+    for (std::size_t n = 0; n < loop.ready_.size() && n < most; ++n)
+      if (void* found = f(loop.ready_.peek(n))) return found;
+    return nullptr;
+  }
+  static void check_own_thread(const event_loop& loop) { loop.check_thread(); }
   static bool is_own_thread(const event_loop& loop) noexcept {
     return pthread_equal(pthread_self(), loop.made_on_) != 0;
   }
-  /// Debug builds: ends the program when the owner of a descriptor goes on another thread. A forked child may let its
-  /// copies go on any.
-  static void check_thread([[maybe_unused]] event_loop& loop, [[maybe_unused]] int fd) noexcept {
-#if ROTA_ASSERTIONS
-    if (pthread_equal(pthread_self(), loop.made_on_) || loop.reactor_->forked()) return;
+  /// In debug builds and in debug mode: ends the program when the owner of a descriptor goes on another thread. A forked
+  /// child may let its copies go on any.
+  static void check_thread(event_loop& loop, int fd) noexcept {
+    if (!(ROTA_ASSERTIONS || loop.watch_) || is_own_thread(loop) || loop.reactor_->forked()) [[likely]]
+      return;
     description whose;
     whose.add("the loop that has its descriptor, %d", fd);
     trap_wrong_thread("a stream or listener was destroyed", whose);
-#endif
   }
   /// The same for what can tell nobody by an exception.
-  static void check_thread([[maybe_unused]] event_loop& loop, [[maybe_unused]] const char* what) noexcept {
-#if ROTA_ASSERTIONS
-    if (is_own_thread(loop)) return;
+  static void check_thread(event_loop& loop, const char* what) noexcept {
+    if (!(ROTA_ASSERTIONS || loop.watch_) || is_own_thread(loop)) [[likely]]
+      return;
     description whose;
     whose.add("a loop that another thread has made");
     trap_wrong_thread(what, whose);
-#endif
   }
 
   static void check_not_running() { event_loop::check_not_running(); }
@@ -114,7 +120,7 @@ struct loop_access {
   /// Room for one more task, before it exists.
   static void reserve_task(event_loop& loop) {
     loop.ready_.reserve();
-    const task_state* spawner = loop.running();
+    task_state* const spawner = loop.running();
     // A guest may be given a task by a task of another loop, whose values belong to that loop.
     if (spawner && spawner->has_extras() && spawner->exec == &loop) [[unlikely]]
       loop.inherit_locals(*spawner);

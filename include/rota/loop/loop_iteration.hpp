@@ -77,7 +77,7 @@ ROTA_COLD inline void event_loop::run_watched(std::size_t batch) {
       const bool is_task = (bits & (first_step_tag | ended_tag)) != 0;
       auto& task = is_task ? *reinterpret_cast<detail::task_state*>(bits & ~(first_step_tag | ended_tag))
                            : *detail::promise_of(entry).state;
-      watch_->step_begins(task, is_task ? task.root().waits_at : detail::promise_of(entry).waits_at);
+      watch_->step_begins(task, is_task ? task.root().waits_at : detail::promise_of(entry).waits_at, before);
     }
     step(entry);
     const detail::nanoseconds after = reactor_->now();

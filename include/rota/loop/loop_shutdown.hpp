@@ -75,6 +75,7 @@ inline std::size_t event_loop::shutdown() {
 
 inline event_loop::~event_loop() {
   const std::size_t left = shutdown();
+  detail::loop_registry::remove(registered_);
   forget_remote_tasks();  // before the last post: nobody will send a cancel any more
   if (!reactor_->forked()) {
     inbox_.wait_for_posters();

@@ -50,15 +50,16 @@ inline void destroy_task(task_state& task) noexcept {
 }  // namespace detail
 
 // Room for what the next task inherits, before it exists: starting it cannot fail.
-ROTA_COLD inline void event_loop::inherit_locals(const detail::task_state& spawner) {
+ROTA_COLD inline void event_loop::inherit_locals(detail::task_state& spawner) {
   detail::local_value* const locals = spawner.extras()->locals;
-  if (!locals) return;
+  if (!locals && !watch_) return;
   auto* extras = new (std::nothrow) detail::task_extras;
   if (!extras) {
     ready_.unreserve();
     throw std::bad_alloc();
   }
   extras->locals = detail::local_value::share(locals);
+  if (watch_) extras->spawned_at = watch_->line_of_step(spawner);
   extras->next = std::exchange(inherited_, extras);
 }
 

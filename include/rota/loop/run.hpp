@@ -13,6 +13,7 @@
 
 #include <rota/loop/event_loop.hpp>
 #include <rota/loop/spawn.hpp>
+#include <rota/loop/task_dump.hpp>
 
 namespace rota {
 
@@ -100,6 +101,7 @@ decltype(auto) run_program(task<T> given, const event_loop_options& options, Dur
   taken_task<T> main(std::move(given));
   loop_access::check_not_running();
   event_loop loop(options);
+  prepare_dumps(loop.debug());
   join_handle<T> handle = start_task(loop, loop_access::root(loop), &adopt<T>, std::move(main));
   bool was_stopped = false;
   {
