@@ -15,6 +15,7 @@
 #include <rota/testing/simulated_reactor.hpp>
 
 #include "support/catch.hpp"
+#include "support/far_end.hpp"
 #include "support/sockets.hpp"
 
 namespace rota_test {
@@ -115,6 +116,14 @@ inline std::int32_t perform(reactor& r, request& op) {
   wait_for(r, op);
   return op.result;
 }
+/// The next bytes of the socket.
+inline std::string receive(reactor& r, int fd, std::size_t most = 64) {
+  std::string text(most, '.');
+  request op(opcode::recv, fd, text);
+  const int n = perform(r, op);
+  REQUIRE(n >= 0);
+  return text.substr(0, static_cast<std::size_t>(n));
+}
 /// Whatever was going to complete by itself has completed afterwards.
 inline void settle(reactor& r) {
   for (int i = 0; i != 4; ++i) collect(r);
@@ -137,16 +146,32 @@ inline int adopt(reactor& r, rota::unique_fd fd) {
 /// A socket that the reactor works with, and the other end of its connection.
 struct connected {
   int mine;
-  rota::unique_fd theirs;
+  far_end theirs;
 };
-inline connected connect_pair(reactor& r, descriptor_pair pair = make_socket_pair()) {
-  return {adopt(r, std::move(pair.first)), std::move(pair.second)};
+inline connected connect_pair(reactor& r, descriptor_pair pair) {
+  return {adopt(r, std::move(pair.first)), far_end(std::move(pair.second))};
+}
+inline connected connect_pair(reactor& r) {
+  rota::detail::virtual_network* const network = network_of(r);
+  if (!network) return connect_pair(r, make_socket_pair());
+  const rota::address any_port("127.0.0.1", 0);
+  const int listener = network->socket(0, AF_INET, SOCK_STREAM);
+  REQUIRE(network->bind(*network->find(0, listener), any_port) == 0);
+  REQUIRE(network->listen(*network->find(0, listener), 1) == 0);
+  const int mine = network->socket(0, AF_INET, SOCK_STREAM);
+  REQUIRE(network->connect(*network->find(0, mine), network->find(0, listener)->local) == -EAGAIN);
+  network->run_due();
+  const int theirs = network->accept(*network->find(0, listener));
+  REQUIRE(theirs >= 0);
+  network->close(0, listener);
+  r.adopt(mine);
+  return {mine, far_end(*network, theirs)};
 }
 
 /// A connection with a read of its near end, which is to be submitted; the end closes at the end of the block.
 struct connected_reader : connected {
-  explicit connected_reader(reactor& r, std::size_t bytes = 8, descriptor_pair pair = make_socket_pair())
-      : connected(connect_pair(r, std::move(pair))), owner(r), buffer(bytes, '.'), op(opcode::recv, mine, buffer) {}
+  explicit connected_reader(reactor& r, std::size_t bytes = 8)
+      : connected(connect_pair(r)), owner(r), buffer(bytes, '.'), op(opcode::recv, mine, buffer) {}
   connected_reader(const connected_reader&) = delete;
   connected_reader& operator=(const connected_reader&) = delete;
   ~connected_reader() { owner.close(mine); }
@@ -154,6 +179,33 @@ struct connected_reader : connected {
   reactor& owner;
   std::string buffer;
   request op;
+};
+
+// ---- sockets made by the reactor's own calls
+
+inline int open_socket(reactor& r) {
+  const int fd = r.socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | (r.wants_nonblocking() ? SOCK_NONBLOCK : 0));
+  REQUIRE(fd >= 0);
+  r.adopt(fd);
+  return fd;
+}
+
+inline int open_listener(reactor& r, rota::address& at, int backlog = 64) {
+  const int fd = open_socket(r);
+  REQUIRE(r.bind(fd, at.data(), at.size()) == 0);
+  REQUIRE(r.listen(fd, backlog) == 0);
+  socklen_t size = rota::address::capacity;
+  REQUIRE(r.local_address(fd, at.data(), &size) == 0);
+  REQUIRE(at.port() != 0);
+  return fd;
+}
+
+struct connect_request : request {
+  connect_request(int on, const rota::address& where) : request(opcode::connect, on), to(where) {
+    address = to.data();
+    address_size = to.size();
+  }
+  rota::address to;
 };
 
 template <class F>
@@ -177,7 +229,7 @@ void on_each_backend(F test) {
     on_backend(kind, test);
   }
 }
-/// And on the simulated one: for tests that make their sockets by the reactor's own calls.
+/// And on the simulated one: for all that needs no descriptor of the kernel.
 template <class F>
 void on_all_backends(F test) {
   on_each_backend(test);
