@@ -1,5 +1,6 @@
 // Measures fork and join on a rota::thread_pool: fib (one tiny fork after the other), skynet (a million leaves, ten at a
-// time), nqueens (forks of different sizes, with some work in each).
+// time), nqueens (forks of different sizes, with some work in each), matmul (large forks, with a join in between), uts (a tree
+// of which nobody knows where it is deep).
 #include <array>
 #include <cstddef>
 #include <tuple>
@@ -10,6 +11,7 @@
 
 #include <rota/rota.hpp>
 
+#include "../threads.hpp"
 #include "problems.hpp"
 
 [[gnu::noinline]] rota::task<long> fib(int n) {
@@ -44,19 +46,52 @@
   co_return sum;
 }
 
-template <auto f, class... Args>
-void run(benchmark::State& state, Args... args) {
-  rota::thread_pool pool(static_cast<unsigned>(state.range(0)));
-  for (auto _ : state) {
-    auto result = rota::sync_wait(pool.run(f, args...));
-    benchmark::DoNotOptimize(result);
+[[gnu::noinline]] rota::task<> matmul(problems::product p) {
+  if (p.is_leaf()) {
+    p.multiply();
+    co_return;
   }
+  for (std::size_t k = 0; k != 2; ++k)
+    co_await rota::when_all(matmul(p.quarter(0, 0, k)), matmul(p.quarter(0, 1, k)), matmul(p.quarter(1, 0, k)),
+                            matmul(p.quarter(1, 1, k)));
 }
-void fib_case(benchmark::State& state) { run<fib>(state, problems::fib_of); }
-void skynet_case(benchmark::State& state) { run<skynet>(state, 0L, problems::skynet_depth); }
-void nqueens_case(benchmark::State& state) { run<nqueens>(state, problems::board(), std::size_t{0}); }
 
-BENCHMARK(fib_case)->Name("fork_join/rota/fib")->ArgName("threads")->Arg(1)->Arg(2)->UseRealTime();
-BENCHMARK(skynet_case)->Name("fork_join/rota/skynet")->ArgName("threads")->Arg(1)->Arg(2)->UseRealTime();
-BENCHMARK(nqueens_case)->Name("fork_join/rota/nqueens")->ArgName("threads")->Arg(1)->Arg(2)->UseRealTime();
+[[gnu::noinline]] rota::task<long> count_tree(uts::node node) {
+  const int count = node.children();
+  if (count == 0) co_return 1;
+  std::vector<rota::task<long>> children;
+  children.reserve(static_cast<std::size_t>(count));
+  for (int i = 0; i != count; ++i) children.push_back(count_tree(node.child(i)));
+  long sum = 1;
+  const std::vector<long> counts = co_await rota::when_all(std::move(children));
+  for (const long n : counts) sum += n;
+  co_return sum;
+}
+
+template <auto f, class T, class... Args>
+void run(benchmark::State& state, T expected, Args... args) {
+  rota::thread_pool pool(static_cast<unsigned>(state.range(0)));
+  threads::measure(state, expected, [&] { return rota::sync_wait(pool.run(f, args...)); });
+}
+void fib_case(benchmark::State& state) { run<fib>(state, problems::fib_is, problems::fib_of); }
+void fib_small_case(benchmark::State& state) { run<fib>(state, problems::fib_small_is, problems::fib_small_of); }
+void skynet_case(benchmark::State& state) { run<skynet>(state, problems::skynet_is, 0L, problems::skynet_depth); }
+void nqueens_case(benchmark::State& state) {
+  run<nqueens>(state, problems::nqueens_is, problems::board(), std::size_t{0});
+}
+void matmul_case(benchmark::State& state) {
+  problems::matrices matrices;
+  rota::thread_pool pool(static_cast<unsigned>(state.range(0)));
+  threads::measure(state, true, [&] {
+    return matrices.measure([&](const problems::product& p) { rota::sync_wait(pool.run(matmul, p)); });
+  });
+}
+void uts_case(benchmark::State& state) { run<count_tree>(state, uts::nodes, uts::root); }
+
+BENCHMARK(fib_case)->Name("fork_join/rota/fib")->Apply(threads::counts);
+BENCHMARK(fib_small_case)->Name("fork_join/rota/fib_small")->Apply(threads::counts);
+BENCHMARK(skynet_case)->Name("fork_join/rota/skynet")->Apply(threads::counts);
+BENCHMARK(nqueens_case)->Name("fork_join/rota/nqueens")->Apply(threads::counts);
+BENCHMARK(matmul_case)->Name("fork_join/rota/matmul")->Apply(threads::counts);
+BENCHMARK(uts_case)->Name("fork_join/rota/uts")->Apply(threads::counts);
 BENCHMARK_MAIN();

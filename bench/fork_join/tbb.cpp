@@ -2,6 +2,7 @@
 #include <array>
 #include <cstddef>
 #include <tuple>
+#include <vector>
 
 #include <benchmark/benchmark.h>
 #include <tbb/global_control.h>
@@ -9,6 +10,7 @@
 #include <tbb/task_arena.h>
 #include <tbb/task_group.h>
 
+#include "../threads.hpp"
 #include "problems.hpp"
 
 [[gnu::noinline]] long fib(int n) {
@@ -61,31 +63,65 @@
   return sum;
 }
 
-template <class F>
-void run(benchmark::State& state, F f) {
+[[gnu::noinline]] void matmul(const problems::product& p) {
+  if (p.is_leaf()) return p.multiply();
+  for (std::size_t k = 0; k != 2; ++k) {
+    tbb::task_group group;
+    for (const std::size_t i : {0, 1, 2}) group.run([p, i, k] { matmul(p.quarter(i / 2, i % 2, k)); });
+    matmul(p.quarter(1, 1, k));
+    group.wait();
+  }
+}
+
+[[gnu::noinline]] long count_tree(const uts::node& node) {
+  const int count = node.children();
+  if (count == 0) return 1;
+  std::vector<long> counts(static_cast<std::size_t>(count));
+  tbb::task_group group;
+  for (int i = 1; i < count; ++i)
+    group.run([&counts, i, child = node.child(i)] { counts[static_cast<std::size_t>(i)] = count_tree(child); });
+  counts[0] = count_tree(node.child(0));
+  group.wait();
+  long sum = 1;
+  for (const long n : counts) sum += n;
+  return sum;
+}
+
+template <class T, class F>
+void run(benchmark::State& state, T expected, F f) {
   const auto threads = static_cast<int>(state.range(0));
   const tbb::global_control limit(tbb::global_control::max_allowed_parallelism, static_cast<std::size_t>(threads));
   tbb::task_arena arena(threads);
-  for (auto _ : state) {
-    auto result = arena.execute(f);
-    benchmark::DoNotOptimize(result);
-  }
+  threads::measure(state, expected, [&] { return arena.execute(f); });
 }
 void fib_case(benchmark::State& state) {
-  run(state, [] { return fib(problems::fib_of); });
+  run(state, problems::fib_is, [] { return fib(problems::fib_of); });
+}
+void fib_small_case(benchmark::State& state) {
+  run(state, problems::fib_small_is, [] { return fib(problems::fib_small_of); });
 }
 void fib_invoke_case(benchmark::State& state) {
-  run(state, [] { return fib_invoke(problems::fib_of); });
+  run(state, problems::fib_is, [] { return fib_invoke(problems::fib_of); });
 }
 void skynet_case(benchmark::State& state) {
-  run(state, [] { return skynet(0, problems::skynet_depth); });
+  run(state, problems::skynet_is, [] { return skynet(0, problems::skynet_depth); });
 }
 void nqueens_case(benchmark::State& state) {
-  run(state, [] { return nqueens(problems::board(), 0); });
+  run(state, problems::nqueens_is, [] { return nqueens(problems::board(), 0); });
+}
+void matmul_case(benchmark::State& state) {
+  problems::matrices matrices;
+  run(state, true, [&] { return matrices.measure(matmul); });
+}
+void uts_case(benchmark::State& state) {
+  run(state, uts::nodes, [] { return count_tree(uts::root); });
 }
 
-BENCHMARK(fib_case)->Name("fork_join/tbb/fib")->ArgName("threads")->Arg(1)->Arg(2)->UseRealTime();
-BENCHMARK(fib_invoke_case)->Name("fork_join/tbb_invoke/fib")->ArgName("threads")->Arg(1)->Arg(2)->UseRealTime();
-BENCHMARK(skynet_case)->Name("fork_join/tbb/skynet")->ArgName("threads")->Arg(1)->Arg(2)->UseRealTime();
-BENCHMARK(nqueens_case)->Name("fork_join/tbb/nqueens")->ArgName("threads")->Arg(1)->Arg(2)->UseRealTime();
+BENCHMARK(fib_case)->Name("fork_join/tbb/fib")->Apply(threads::counts);
+BENCHMARK(fib_small_case)->Name("fork_join/tbb/fib_small")->Apply(threads::counts);
+BENCHMARK(fib_invoke_case)->Name("fork_join/tbb_invoke/fib")->Apply(threads::counts);
+BENCHMARK(skynet_case)->Name("fork_join/tbb/skynet")->Apply(threads::counts);
+BENCHMARK(nqueens_case)->Name("fork_join/tbb/nqueens")->Apply(threads::counts);
+BENCHMARK(matmul_case)->Name("fork_join/tbb/matmul")->Apply(threads::counts);
+BENCHMARK(uts_case)->Name("fork_join/tbb/uts")->Apply(threads::counts);
 BENCHMARK_MAIN();
