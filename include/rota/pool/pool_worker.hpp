@@ -137,8 +137,7 @@ inline void strand::run_on(pool_worker& here) noexcept {
     } else if (!ready_.empty()) {
       run_frame(state, ready_.pop());
     } else {
-      posted* nothing = nullptr;
-      if (inbox_.compare_exchange_strong(nothing, idle(), std::memory_order_release, std::memory_order_relaxed)) return;
+      if (inbox_.rest()) return;
       continue;
     }
     // It yielded: others go first.

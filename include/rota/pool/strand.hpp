@@ -1,14 +1,5 @@
 // A strand runs one task of a pool: an executor that one worker at a time drives, so that everything below it (scope tree,
 // task state, forks) is single-threaded as on a loop. docs/design/0012-the-pool.md.
-//
-// inbox_ holds   null     running, or queued to run; nothing was posted
-//                idle     the task waits; the strand belongs to no worker
-//                a node   the newest post; `next` leads to older ones
-//
-//   post    CAS -> node. Acquire-release: who finds `idle` queues the strand, and hands on what its last worker wrote.
-//   idle    CAS null -> idle, release, when the stack has unwound and nothing is left to do; the last thing that a worker
-//           does to a strand. It fails when a post came first.
-//   hear    exchange with null, acquire.
 #pragma once
 
 #include <coroutine>
@@ -18,11 +9,11 @@
 #include <string_view>
 #include <utility>
 
-#include <rota/base/atomic.hpp>
 #include <rota/coro/cancellation.hpp>
 #include <rota/coro/executor.hpp>
 #include <rota/coro/task_state.hpp>
 #include <rota/pool/pool_core.hpp>
+#include <rota/pool/strand_inbox.hpp>
 
 namespace rota::detail {
 
@@ -83,22 +74,14 @@ class strand final : public executor, public pool_job {
     if (leave_in_inbox(work)) pool_.submit(*this);
   }
   /// True: it was idle, and the caller must see to it that it runs.
-  [[nodiscard]] bool leave_in_inbox(posted& work) noexcept {
-    posted* head = inbox_.load(std::memory_order_relaxed);
-    do {
-      work.next = head == idle() ? nullptr : head;
-    } while (!inbox_.compare_exchange_weak(head, &work, std::memory_order_acq_rel, std::memory_order_relaxed));
-    return head == idle();
-  }
-  bool has_posts() const noexcept { return inbox_.load(std::memory_order_relaxed) != nullptr; }
+  [[nodiscard]] bool leave_in_inbox(posted& work) noexcept { return inbox_.post(work); }
+  bool has_posts() const noexcept { return !inbox_.empty(); }
   void hear_others() noexcept override {
     if (has_posts()) [[unlikely]]
       hear();
   }
   ROTA_NOINLINE void hear() noexcept {
-    posted* newest = inbox_.exchange(nullptr, std::memory_order_acquire);
-    posted* oldest = nullptr;
-    while (newest) oldest = std::exchange(newest, std::exchange(newest->next, oldest));
+    posted* oldest = inbox_.take();
     while (oldest) {
       posted& work = *std::exchange(oldest, oldest->next);  // running it may destroy it
       work.run(work);
@@ -124,7 +107,6 @@ class strand final : public executor, public pool_job {
   void* context = nullptr;  // of who made it
 
  private:
-  static posted* idle() noexcept { return reinterpret_cast<posted*>(std::uintptr_t{1}); }
   static void on_end(hook_frame* frame) { static_cast<strand&>(*frame->promise.state->exec).has_ended_ = true; }
 
   pool_core& pool_;
@@ -135,7 +117,7 @@ class strand final : public executor, public pool_job {
   std::uint32_t stay_ = 0;
   bool has_begun_ = false;
   bool has_ended_ = false;
-  atomic<posted*> inbox_{nullptr};
+  strand_inbox inbox_;
   outcome_base top_;  // says that nobody is above
   hook_frame end_;
   local_value* lent_ = nullptr;
