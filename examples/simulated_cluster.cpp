@@ -137,7 +137,6 @@ std::string all_agree(const outcome& o) {
 int main(int argc, char** argv) {
   keeps_counts_in_memory = argc > 1 && std::string_view(argv[1]) == "--bug";
   rota::set_report_handler([](const char*) noexcept {});  // tasks of crashed hosts end with errors
-  // [explore]
   sim::simulation_options lossy;
   lossy.faults = sim::fault_rates::all(20).set_hosts(150);  // in a thousand opportunities
   lossy.network = sim::link_options(2ms, 10ms);
@@ -149,6 +148,5 @@ int main(int argc, char** argv) {
     std::printf("%s", found->to_string().c_str());
     return 1;
   }
-  // [/explore]
   std::printf("every replica agrees, in %llu worlds\n", static_cast<unsigned long long>(where.seeds));
 }

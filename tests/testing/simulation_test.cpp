@@ -785,3 +785,20 @@ TEST_CASE("timers leave a trace, and so does whose turn it is when several hosts
         "2.000000000 b timer\n");
   CHECK(run(1s) != run(1s + 1ns));
 }
+
+TEST_CASE("the trace of a run_simulated goes to stderr where the environment wants it, also of a run that fails") {
+  const auto sleep_and_fail = []() -> rota::task<> {
+    co_await rota::sleep_for(3s);
+    throw std::runtime_error("as told");
+  };
+  for (const char* wanted : {"1", "0"}) {
+    const child_outcome child = run_in_child([&] {
+      ::setenv("ROTA_TRACE", wanted, 1);
+      rota::testing::run_simulated(sleep_and_fail);
+      return 0;
+    });
+    INFO(child.output);
+    CHECK(child.says("as told"));
+    CHECK(child.says("3.000000000 host timer\n") == (*wanted == '1'));
+  }
+}
