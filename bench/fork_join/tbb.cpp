@@ -5,11 +5,10 @@
 #include <vector>
 
 #include <benchmark/benchmark.h>
-#include <tbb/global_control.h>
 #include <tbb/parallel_invoke.h>
-#include <tbb/task_arena.h>
 #include <tbb/task_group.h>
 
+#include "../tbb_arena.hpp"
 #include "../threads.hpp"
 #include "problems.hpp"
 
@@ -89,10 +88,7 @@
 
 template <class T, class F>
 void run(benchmark::State& state, T expected, F f) {
-  const auto threads = static_cast<int>(state.range(0));
-  const tbb::global_control limit(tbb::global_control::max_allowed_parallelism, static_cast<std::size_t>(threads));
-  tbb::task_arena arena(threads);
-  threads::measure(state, expected, [&] { return arena.execute(f); });
+  in_arena(state, [&] { threads::measure(state, expected, f); });
 }
 void fib_case(benchmark::State& state) {
   run(state, problems::fib_is, [] { return fib(problems::fib_of); });
