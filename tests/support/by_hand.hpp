@@ -49,10 +49,11 @@ class by_hand {
   void start() { hand_.run(state_, frame_.address()); }
   /// The same, from where it suspended.
   void resume(manual_awaiter& at) { hand_.run(state_, at.take()); }
-  bool done() const noexcept { return frame_.done(); }
+  bool done() const noexcept { return state_.has(rota::detail::task_state::finished); }
   T take() { return outcome_.take(); }
+  /// Before its end: then it has freed itself.
   void destroy() {
-    if (frame_) std::exchange(frame_, nullptr).destroy();
+    if (frame_ && !done()) std::exchange(frame_, nullptr).destroy();
   }
 
  private:
@@ -65,14 +66,13 @@ class by_hand {
     }
     void post(rota::detail::posted&) noexcept override {}
     void cancel_wait(rota::detail::task_state&) noexcept override {}
-    void task_finished(rota::detail::task_state&) noexcept override {}
-    void destroy_ended(rota::detail::task_state&) noexcept override {}
+    void task_finished(rota::detail::task_state& task) noexcept override { task.end(); }
   };
 
-  hand hand_;
-  rota::detail::task_state state_{&hand_};
-  rota::detail::task_outcome<T> outcome_;
   std::coroutine_handle<rota::detail::task_promise<T>> frame_;
+  hand hand_;
+  rota::detail::task_state state_{&hand_, frame_.address()};
+  rota::detail::task_outcome<T> outcome_;
 };
 
 }  // namespace rota_test

@@ -94,9 +94,7 @@ class Tasks(gdb.Command):
 
     def show(self, task, depth):
         indent = "  " * depth
-        offset = int(task["frame_offset_"])
-        root = int(task) - 8 * offset if offset else int(
-            task.cast(gdb.lookup_type("rota::detail::held_state").pointer())["root_frame"])
+        root = int(task["frame_"])
         print(f"{indent}- task{self.name(task)}")
         frame = self.innermost(int(task["wait"])) or root
         while True:

@@ -67,7 +67,7 @@ inline void check_thread_often([[maybe_unused]] task_state& task, [[maybe_unused
 #if ROTA_ASSERTIONS
   // Not line_of(): its thread may be changing what that looks at.
   if (task.is_bound && !pthread_equal(task.thread, pthread_self())) [[unlikely]]
-    trap_wrong_thread(what, describe(task, task.root().waits_at));
+    trap_wrong_thread(what, describe(task, task.root_line()));
 #endif
 }
 /// The same, in debug mode, too.

@@ -89,7 +89,7 @@ inline std::source_location line_of(task_state& task) noexcept {
       if (frame == root) return promise.waits_at;
     }
   }
-  return task.root().waits_at;
+  return task.root_line();
 }
 
 /// "task 'importer'"; without a name "task 7", if somebody has asked for its number, else "task".

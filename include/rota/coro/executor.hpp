@@ -124,14 +124,20 @@ class executor {
     else
       ready_.push(frame);  // only when a coroutine was resumed by hand within another one
   }
-  /// The task's frame is destroyed when the stack has left it.
-  void park_ended(detail::task_state& task) noexcept {
-    park(reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(&task) | ended_tag));
-  }
-  /// park() means what it says: no coroutine was resumed by hand within another one.
-  bool can_park() const noexcept { return !parked_; }
   /// Too deep for one more nested call?
   [[gnu::always_inline]] bool stack_is_deep() const noexcept { return detail::stack_pointer() < stack_limit_; }
+
+  /// Lets every frame that is ready go first. False: there is none, and this one would be the next: it may go on at once,
+  /// and does so, until it is time to look at something else than the ready queue.
+  [[gnu::always_inline]] bool yields(void* frame) noexcept {
+    if (ready_.empty() && steps_left_ > 0) {
+      --steps_left_;
+      ++steps_skipped_;
+      return false;
+    }
+    resume_later(frame);
+    return true;
+  }
 
   /// For an await that has its result, or its cancel, at once: must its task suspend all the same, to let the others have
   /// their turn (rule R6)? Then the frame is queued. Also a task that swallows its cancel and awaits again, for ever,
@@ -162,8 +168,8 @@ class executor {
   /// Within a step: does now what other threads asked for, among it to cancel. For code that computes for long; a loop
   /// does it when the step has ended.
   virtual void hear_others() noexcept {}
-  /// The task's body has ended, with task_state::failed if by an exception, and its frame is suspended for good; still
-  /// inside the frame's final suspension.
+  /// The task's body has ended, with task_state::failed if by an exception. Still inside its root frame, which then
+  /// destroys its parameters and frees itself: nothing of it may be resumed any more.
   virtual void task_finished(detail::task_state& task) noexcept = 0;
   /// The innermost frame of a task that waits for something, for reports; null where that is not known.
   virtual void* waiting_frame(detail::task_state&) noexcept { return nullptr; }
@@ -210,24 +216,19 @@ class executor {
       std::coroutine_handle<>::from_address(frame).resume();
       frame = parked_;
       if (!frame) [[likely]]
-        break;
+        return;
       parked_ = nullptr;
-      if ((reinterpret_cast<std::uintptr_t>(frame) & ended_tag) == 0) continue;
-      no_task_runs();
-      destroy_ended(*reinterpret_cast<detail::task_state*>(reinterpret_cast<std::uintptr_t>(frame) & ~ended_tag));
-      return;
     }
   }
   /// Before anything runs that belongs to no task. (Not after each step: it would cost a fifth of a yield.)
   void no_task_runs() noexcept { *running_ = nullptr; }
-  // Entries of the ready queue are frames, or tasks with one of the first two bits set, or a detail::posted with the third.
+  // Entries of the ready queue are frames, or a task or a detail::posted with its bit set.
   static constexpr std::uintptr_t first_step_tag = 1;
-  static constexpr std::uintptr_t ended_tag = 2;
-  static constexpr std::uintptr_t posted_tag = 4;
-
-  virtual void destroy_ended(detail::task_state& task) noexcept = 0;
+  static constexpr std::uintptr_t posted_tag = 2;
 
   detail::ready_queue ready_;
+  std::ptrdiff_t steps_left_ = 0;  // may run before the executor looks at something else than its ready queue
+  std::uint64_t steps_skipped_ = 0;
 
  private:
   [[noreturn]] ROTA_COLD static void woken_by_another_thread() noexcept {

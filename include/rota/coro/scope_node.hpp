@@ -49,8 +49,7 @@ class scope_node {
     told_late = 16384,     // task: debug mode has reported that it goes on in spite of a cancel
     has_deadline = 32768,  // open scope: it has, or had, a deadline
 
-    frame_ended = is_owner,      // task: its frame was destroyed, and the block kept
-    plain_block = sees_success,  // task: that block is not of the frame cache
+    ends_run = sees_success,  // task: event_loop::run() waits for its end
   };
 
   explicit scope_node(std::uint32_t flags) noexcept : flags_(static_cast<std::uint16_t>(flags)) {}
@@ -91,7 +90,7 @@ class scope_node {
   scope_node* next_ = nullptr;      // the next sibling; null in the last
   scope_node* previous_ = nullptr;  // the sibling before; in the first one the last, so that appending is O(1)
   std::uint16_t flags_;
-  std::uint16_t frame_offset_ = 0;  // task: how far its frame lies below, in units of 8 bytes; 0: held_state
+  std::uint16_t record_class_ = 0;  // task: where its record's memory belongs (coro/frame_memory.hpp)
   std::uint32_t references_ = 0;    // task: handles that keep its outcome
 };
 

@@ -1,4 +1,4 @@
-// Blocks of 64-byte size classes, carved out of 256 KiB slabs; behind every thread's frame cache.
+// Blocks of size classes, carved out of 256 KiB slabs; behind every thread's frame cache.
 #pragma once
 
 #include <pthread.h>
@@ -17,8 +17,10 @@ namespace rota::detail {
 class slab_store {
  public:
   static constexpr std::size_t granule = 64;
-  // 64, 128, ... 3200 bytes: the largest cached frame, and behind it the record of a result of a kilobyte.
-  static constexpr unsigned classes = 50;
+  // 64, 128, ... 2048 bytes, and one class that is smaller than its neighbours.
+  static constexpr unsigned classes = 33;
+  static constexpr unsigned small_class = 32;
+  static constexpr std::size_t small_block = 96;
 
   constexpr slab_store() noexcept = default;
 
@@ -26,7 +28,9 @@ class slab_store {
   static bool may_share(const void* a, const void* b) noexcept {
     return ((reinterpret_cast<std::uintptr_t>(a) ^ reinterpret_cast<std::uintptr_t>(b)) & ~(slab_bytes - 1)) == 0;
   }
-  static unsigned class_of(void* block) noexcept { return slab_of(block)->class_index; }
+  static constexpr std::uint32_t block_bytes(unsigned index) noexcept {
+    return static_cast<std::uint32_t>(index == small_class ? small_block : (index + 1) * granule);
+  }
 
   /// Writes the addresses of one to `most` blocks of the class to `out`; returns how many. Throws std::bad_alloc.
   std::size_t take(unsigned index, void** out, std::size_t most) {
@@ -40,7 +44,7 @@ class slab_store {
         out[taken] = block;
       } else {
         out[taken] = reinterpret_cast<char*>(from) + from->carved;
-        from->carved += block_bytes(*from);
+        from->carved += block_bytes(index);
       }
       ++from->out;
     }
@@ -80,10 +84,7 @@ class slab_store {
   static slab* slab_of(void* block) noexcept {
     return reinterpret_cast<slab*>(reinterpret_cast<std::uintptr_t>(block) & ~(slab_bytes - 1));
   }
-  static std::uint32_t block_bytes(const slab& s) noexcept {
-    return (s.class_index + 1) * static_cast<std::uint32_t>(granule);
-  }
-  static bool has_room(const slab& s) noexcept { return s.free || s.carved + block_bytes(s) <= slab_bytes; }
+  static bool has_room(const slab& s) noexcept { return s.free || s.carved + block_bytes(s.class_index) <= slab_bytes; }
 
   slab* add_slab(unsigned index) {
     slab* fresh = spare_;

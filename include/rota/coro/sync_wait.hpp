@@ -31,8 +31,11 @@ class waiting_thread final : public executor {
     auto& wait = *static_cast<custom_wait*>(task.waiting_for());
     if (wait.cancel) wait.cancel(wait);
   }
-  void task_finished(task_state&) noexcept override { finished_ = true; }
-  void destroy_ended(task_state&) noexcept override {}
+  void task_finished(task_state& task) noexcept override {
+    task.end();
+    no_task_runs();
+    finished_ = true;
+  }
 
   void run(task_state& task, void* frame) {
     const running_here here(*this);
@@ -74,14 +77,8 @@ T sync_wait(task<T> given) {
                       "sync_wait would block the thread of an event loop or a pool: co_await the task instead");
   task<T> t = taken.take();
   const auto frame = detail::task_access::release(t);
-  struct destroy {
-    std::coroutine_handle<> handle;
-    ~destroy() { handle.destroy(); }
-  } const at_exit{frame};
   detail::waiting_thread thread;
-  detail::held_state state;
-  state.exec = &thread;
-  state.root_frame = frame.address();
+  detail::task_state state(&thread, frame.address());
   detail::task_outcome<T> outcome;
   frame.promise().state = &state;
   frame.promise().outcome = &outcome;

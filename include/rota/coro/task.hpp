@@ -90,23 +90,6 @@ class task_outcome : public outcome_base {
   };
 };
 
-// An awaited task does not suspend at its end: it frees its own frame there, parameters included, and only then
-// its parent goes on. The root of a task stays, for its handles.
-class final_awaiter {
- public:
-  explicit final_awaiter(bool frees_itself) noexcept : frees_itself_(frees_itself) {}
-  bool await_ready() const noexcept { return frees_itself_; }
-  template <class Promise>
-  void await_suspend(std::coroutine_handle<Promise> handle) const noexcept {
-    promise_base& promise = handle.promise();
-    promise.state->exec->task_finished(*promise.state);
-  }
-  void await_resume() const noexcept {}
-
- private:
-  bool frees_itself_;
-};
-
 template <class T>
 struct task_promise_base : promise_base {
   using promise_base::promise_base;
@@ -115,10 +98,11 @@ struct task_promise_base : promise_base {
 
   task<T> get_return_object() noexcept;
   std::suspend_always initial_suspend() const noexcept { return {}; }
-  final_awaiter final_suspend() noexcept {
-    if (outcome->how() == outcome_base::running) [[likely]]
-      return final_awaiter(true);
-    return final_awaiter(end_later());
+  // No frame suspends at its end: it frees itself there, parameters included, and only then its parent goes on.
+  std::suspend_never final_suspend() noexcept {
+    if (outcome->how() != outcome_base::running) [[unlikely]]
+      end_alone();
+    return {};
   }
   ROTA_COLD void unhandled_exception() noexcept {
     task_outcome<T>& mine = outcome_of_mine();
@@ -134,10 +118,12 @@ struct task_promise_base : promise_base {
   task_outcome<T>& outcome_of_mine() noexcept { return *static_cast<task_outcome<T>*>(outcome); }
 
  private:
-  ROTA_NOINLINE bool end_later() noexcept {
-    if (outcome->how() == outcome_base::root) return false;
-    state->exec->park(outcome->parent());
-    return true;
+  // No parent is below it on the stack.
+  ROTA_NOINLINE void end_alone() noexcept {
+    if (outcome->how() == outcome_base::root)
+      state->exec->task_finished(*state);
+    else
+      state->exec->park(outcome->parent());
   }
 };
 
@@ -186,18 +172,20 @@ class [[nodiscard]] task_awaiter {
         "rota::task can be awaited only in a coroutine that returns rota::task");
     promise_base& mine = parent.promise();
     mine.waits_at = source_line(where);
-    promise_base& its = child_.promise();
+    const auto child = child_;  // the compiler cannot know that nothing here changes the member
+    promise_base& its = child.promise();
     its.outcome = &outcome_;
     its.state = mine.state;
     if (mine.state->exec->stack_is_deep()) [[unlikely]] {
       outcome_.awaited_by(parent.address(), outcome_base::suspended);
-      mine.state->exec->park(child_.address());
+      mine.state->exec->park(child.address());
       return true;
     }
     outcome_.awaited_by(parent.address(), outcome_base::running);
-    child_.resume();
-    if (outcome_.is_done()) [[likely]]
+    child.resume();
+    if (outcome_.has_value()) [[likely]]
       return false;
+    if (outcome_.has_exception()) return false;
     outcome_.set_link(outcome_base::suspended);
     return true;
   }
@@ -243,12 +231,15 @@ class [[nodiscard("a task does nothing until it is awaited or run")]] task {
   task(task&& other) noexcept : frame_(std::exchange(other.frame_, nullptr)) {}
   task& operator=(task&& other) noexcept {
     if (this != &other) {
-      drop();
+      if (valid()) drop(frame_);
       frame_ = std::exchange(other.frame_, nullptr);
     }
     return *this;
   }
-  ~task() { drop(); }
+  [[gnu::always_inline]] ~task() {
+    if (valid()) [[unlikely]]
+      drop(frame_);
+  }
 
   /// True until the task is awaited, run or moved from.
   bool valid() const noexcept { return reinterpret_cast<std::uintptr_t>(frame_) > awaited; }
@@ -272,9 +263,8 @@ class [[nodiscard("a task does nothing until it is awaited or run")]] task {
       detail::throw_not_awaitable(frame_ != nullptr);
     return std::coroutine_handle<promise_type>::from_address(std::exchange(frame_, reinterpret_cast<void*>(awaited)));
   }
-  void drop() noexcept {
-    if (!valid()) return;
-    auto handle = std::coroutine_handle<promise_type>::from_address(frame_);
+  ROTA_COLD static void drop(void* frame) noexcept {
+    auto handle = std::coroutine_handle<promise_type>::from_address(frame);
     if (detail::debug_mode()) detail::report_never_awaited(handle.promise().waits_at);
     handle.destroy();
   }

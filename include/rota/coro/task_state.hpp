@@ -1,5 +1,5 @@
 // What a spawned task knows, shared by all frames of its chain of awaits: who resumes it, in which scope it is,
-// what it waits for, who joins it. Lives in the same block as the task's root frame, behind it.
+// what it waits for, who joins it.
 #pragma once
 
 #include <pthread.h>
@@ -103,10 +103,14 @@ struct end_hook : custom_wait {
 };
 
 struct task_state : scope_node {
-  explicit task_state(executor* runs_on) noexcept : scope_node(is_task), exec(runs_on), current(this) {}
+  task_state(executor* runs_on, void* root_frame) noexcept
+      : scope_node(is_task), exec(runs_on), current(this), frame_(root_frame) {}
 
   executor* exec;
-  scope_node* current;      // the innermost open scope of this task
+  union {
+    scope_node* current;  // the innermost open scope of this task
+    line_mark ended_at;   // once it has ended
+  };
   std::uintptr_t wait = 0;  // address of what it waits for, with its wait_kind in the low bits
 #if ROTA_ASSERTIONS
   const bool is_bound = exec && exec->is_event_loop();  // to the thread that makes it: coro/affinity.hpp
@@ -129,6 +133,7 @@ struct task_state : scope_node {
     while (*link != &joiner) link = &(*link)->next;
     *link = joiner.next;
   }
+  bool has_joiners_or_extras() const noexcept { return joiners_or_extras_ != nullptr; }
   bool has_extras() const noexcept { return (tagged() & 1) != 0; }
   /// Null for most tasks.
   task_extras* extras() const noexcept { return has_extras() ? reinterpret_cast<task_extras*>(tagged() - 1) : nullptr; }
@@ -137,16 +142,20 @@ struct task_state : scope_node {
     joiners_or_extras_ = reinterpret_cast<custom_wait*>(reinterpret_cast<std::uintptr_t>(extras) + 1);
   }
 
-  void* frame() noexcept;
-  /// Its state is a held_state.
-  bool is_held() const noexcept { return frame_offset_ == 0; }
-  // False: the frame is too large for the state to find it.
-  bool place_behind(void* root_frame) noexcept {
-    const auto offset = static_cast<std::size_t>(reinterpret_cast<char*>(this) - static_cast<char*>(root_frame)) / 8;
-    frame_offset_ = static_cast<std::uint16_t>(offset);
-    return offset == frame_offset_;
+  /// The frame of the coroutine that it began with; before it has ended.
+  void* frame() const noexcept { return frame_; }
+  promise_base& root() const noexcept { return promise_of(frame_); }
+  /// Where the root last awaited, or was made, also when it is gone.
+  std::source_location root_line() const noexcept { return has(finished) ? source_line(ended_at) : root().waits_at; }
+  /// Of a task that has ended.
+  outcome_base& outcome() const noexcept { return *outcome_; }
+  /// The body has ended, and the frame is about to go: what is told about it afterwards.
+  void end() noexcept {
+    promise_base& promise = root();
+    set(finished);
+    ended_at = line_mark_of(promise.waits_at);
+    outcome_ = promise.outcome;
   }
-  promise_base& root() noexcept { return promise_of(frame()); }
 
   /// Before a suspension: is the scope cancelled, so that it must not even begin?
   bool is_cancelled() const noexcept { return current->is_cancelled(); }
@@ -158,13 +167,13 @@ struct task_state : scope_node {
 
   // scope_node keeps these to the library.
   using scope_node::clear;
+  using scope_node::ends_run;
   using scope_node::failed;
   using scope_node::finished;
-  using scope_node::frame_ended;
   using scope_node::has;
   using scope_node::link;
   using scope_node::marked;
-  using scope_node::plain_block;
+  using scope_node::record_class_;
   using scope_node::references_;
   using scope_node::retrieved;
   using scope_node::set;
@@ -175,23 +184,15 @@ struct task_state : scope_node {
   using scope_node::was_cancelled;
 
  private:
-  // The list of joiners; or the extras, which then hold it, with bit 0 set. A sleeping task fits three cache lines so.
+  // The list of joiners; or the extras, which then hold it, with bit 0 set.
   custom_wait* joiners_or_extras_ = nullptr;
+  union {
+    void* frame_;
+    outcome_base* outcome_;  // once it has ended
+  };
 
   std::uintptr_t tagged() const noexcept { return reinterpret_cast<std::uintptr_t>(joiners_or_extras_); }
 };
-
-/// The state of a task whose frame was made without room behind it: an argument of when_all, which keeps the state.
-struct held_state : task_state {
-  held_state() noexcept : task_state(nullptr) {}  // until it is started
-  void* root_frame = nullptr;
-};
-
-inline void* task_state::frame() noexcept {
-  if (is_held()) [[unlikely]]
-    return static_cast<held_state*>(this)->root_frame;
-  return reinterpret_cast<char*>(this) - std::size_t{frame_offset_} * 8;
-}
 
 /// What the task waited for has happened: it goes to its executor's ready queue.
 inline void make_ready(void* frame) noexcept {

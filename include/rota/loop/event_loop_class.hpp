@@ -99,7 +99,7 @@ class event_loop final : public executor, public callback_layer {
     // On its own thread at once: what the current batch makes ready waits for the next run. The post then only wakes it,
     // if this is a signal handler.
     const bool here = current() == this;
-    if (here) stopped_.store(true, std::memory_order_relaxed);
+    if (here) ask_to_stop();
     stop_request& request = here ? wake_post_ : stop_post_;
     if (!request.queued.exchange(true, std::memory_order_acq_rel)) post(request);
   }
@@ -133,8 +133,8 @@ class event_loop final : public executor, public callback_layer {
     s.operations = reactor_->in_flight();
     s.descriptors = reactor_->descriptors();
     s.frames = detail::frame_memory::live_on_this_thread();
-    s.steps = steps_;
-    s.iterations = iterations_;
+    s.steps = steps_ + steps_skipped_;
+    s.iterations = iterations_ + steps_skipped_;
     s.polls = reactor_->statistics().waits;
     s.posts = posts_;
     s.submitted = reactor_->statistics().submitted;
@@ -150,13 +150,12 @@ class event_loop final : public executor, public callback_layer {
   void* waiting_frame(detail::task_state& task) noexcept override;
   void cancel_begins(detail::task_state& task, detail::cancel_record* record) noexcept override;
   void task_finished(detail::task_state& task) noexcept override;
-  void destroy_ended(detail::task_state& task) noexcept override;
 
  private:
   friend detail::loop_access;
 
-  static constexpr std::size_t steps_between_polls = 64;
-  static constexpr std::size_t must_poll = SIZE_MAX / 2;  // in place of the steps since the last poll
+  static constexpr std::ptrdiff_t steps_between_polls = 64;
+  static constexpr std::ptrdiff_t must_poll = PTRDIFF_MIN / 2;  // in place of the steps that are left
   static constexpr detail::nanoseconds time_between_polls = 10'000;
   static constexpr unsigned most_polls_skipped = 16;  // whatever the clock says
 
@@ -166,7 +165,7 @@ class event_loop final : public executor, public callback_layer {
     static void perform(detail::posted& self) noexcept {
       auto& request = static_cast<stop_request&>(self);
       request.queued.store(false, std::memory_order_release);
-      if (request.loop) request.loop->stopped_.store(true, std::memory_order_relaxed);
+      if (request.loop) request.loop->ask_to_stop();
     }
   };
 
@@ -217,8 +216,16 @@ class event_loop final : public executor, public callback_layer {
       throw usage_error(usage_error::kind::loop_already_running,
                         "the loop of a guest_loop is driven by its host: step() it");
   }
+  void ask_to_stop() noexcept {
+    stopped_.store(true, std::memory_order_relaxed);
+    end_rounds();
+  }
+  /// The current batch is the last one before run_while() looks at its condition.
+  void end_rounds() noexcept { steps_left_ = steps_left_ < 0 ? steps_left_ : 0; }
+  // How many batches may run before the condition is looked at again. Who ends it early calls end_rounds().
+  enum class rounds : bool { one, some };
   template <class Condition>
-  void run_while(Condition go_on);
+  void run_while(Condition go_on, rounds at_once = rounds::one);
   template <class Condition>
   void run_reporting(Condition go_on) noexcept;
   void close();
@@ -230,7 +237,9 @@ class event_loop final : public executor, public callback_layer {
     detail::posted_list taken = std::exchange(list, {});
     while (detail::posted* work = taken.pop()) work->run(*work);  // which may destroy it
   }
-  void iterate();
+  void run_round();
+  void run_rounds();
+  std::size_t begin_batch() noexcept;
   void step(void* entry);
   void run_watched(std::size_t batch);
   void poll(bool may_wait = true);
@@ -242,7 +251,7 @@ class event_loop final : public executor, public callback_layer {
   detail::task_extras* take_inherited() noexcept { return std::exchange(inherited_, inherited_->next); }
   void fire(detail::loop_timer& t) noexcept;
   static void tell_owner(detail::task_state& task, detail::task_owner& owner) noexcept;
-  static void wake_joiners(detail::custom_wait* joiner) noexcept;
+  static void wake_joiners(detail::task_state& task) noexcept;
 
   options options_;
   const pthread_t made_on_ = pthread_self();
@@ -251,7 +260,6 @@ class event_loop final : public executor, public callback_layer {
   detail::inbox inbox_;
   detail::completion_list done_;
   root_owner root_;
-  std::size_t steps_since_poll_ = steps_between_polls;
   unsigned polls_skipped_ = 0;
   detail::nanoseconds last_look_ = 0;  // at the clock, since the last poll
   detail::atomic<bool> stopped_{false};

@@ -101,7 +101,7 @@ class [[nodiscard]] join_awaiter {
   join_awaiter(join_awaiter&&) = delete;
   ~join_awaiter() { release_task(wait_.joined); }
 
-  bool await_ready() const noexcept { return false; }
+  bool await_ready() const noexcept { return wait_.joined.has(task_state::finished); }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
     return wait_.suspend(suspend_at(handle, where), handle.address());

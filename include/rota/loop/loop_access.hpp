@@ -83,7 +83,7 @@ struct loop_access {
   }
   static bool is_shut_down(const event_loop& loop) noexcept { return loop.shut_down_; }
   /// The next iteration polls: as long as callbacks are at work their order is asyncio's.
-  static void poll_next(event_loop& loop) noexcept { loop.steps_since_poll_ = event_loop::must_poll; }
+  static void poll_next(event_loop& loop) noexcept { loop.steps_left_ = event_loop::must_poll; }
   /// Queues work behind what is ready. Room was reserved.
   static void push(event_loop& loop, posted& work) noexcept {
     poll_next(loop);
@@ -178,10 +178,13 @@ struct loop_access {
 
   static void run_until_finished(event_loop& loop, task_state& task) {
     bool once = true;
-    loop.run_while([&] {
-      return std::exchange(once, false) ||
-             (!task.has(task_state::finished) && !loop.stopped_.load(std::memory_order_relaxed));
-    });
+    task.set(task_state::ends_run);
+    loop.run_while(
+        [&] {
+          return std::exchange(once, false) ||
+                 (!task.has(task_state::finished) && !loop.stopped_.load(std::memory_order_relaxed));
+        },
+        event_loop::rounds::some);
     loop.stopped_.store(false, std::memory_order_relaxed);
   }
 };

@@ -19,7 +19,7 @@ namespace rota {
 //   2. run      exactly the tasks and callbacks that were ready when the batch began, in order. What they make ready
 //               waits for the next iteration, so nothing starves (rule R6).
 template <class Condition>
-void event_loop::run_while(Condition go_on) {
+void event_loop::run_while(Condition go_on, rounds at_once) {
   check_not_running();
   event_loop*& current = detail::this_thread::loop();
   reactor_->check_not_forked();
@@ -35,7 +35,10 @@ void event_loop::run_while(Condition go_on) {
   detail::blocking_guard::forbidden() = true;
   const running_here here(*this);
   while (go_on()) {
-    iterate();
+    if (at_once == rounds::some && !watch_)
+      run_rounds();
+    else
+      run_round();
     if (error_) [[unlikely]]
       std::rethrow_exception(std::exchange(error_, nullptr));
   }
@@ -44,40 +47,57 @@ void event_loop::run_while(Condition go_on) {
 inline void event_loop::run() {
   check_may_run();
   bool once = true;
-  run_while([&] { return std::exchange(once, false) || !stopped_.exchange(false, std::memory_order_relaxed); });
+  run_while([&] { return std::exchange(once, false) || !stopped_.exchange(false, std::memory_order_relaxed); },
+            rounds::some);
+}
+
+inline std::size_t event_loop::begin_batch() noexcept {
+  const std::size_t batch = ready_.size();
+  steps_left_ -= static_cast<std::ptrdiff_t>(batch);
+  steps_ += batch;
+  ++iterations_;
+  return batch;
 }
 
 // GCC decides anew with every change nearby; out of line, a spawn and its join take 4 % longer.
-[[gnu::always_inline]] inline void event_loop::iterate() {
-  if (ready_.empty() || (steps_since_poll_ >= steps_between_polls && poll_is_due())) poll();
-  std::size_t batch = ready_.size();
-  steps_since_poll_ += batch;
-  steps_ += batch;
-  ++iterations_;
-  if (watch_) [[unlikely]]
-    return run_watched(batch);
-  for (; batch != 0; --batch) step(ready_.pop());
+[[gnu::always_inline]] inline void event_loop::run_rounds() {
+  if (ready_.empty() || (steps_left_ <= 0 && poll_is_due())) poll();
+  do {
+    for (std::size_t batch = begin_batch(); batch != 0; --batch) step(ready_.pop());
+  } while (steps_left_ > 0 && !ready_.empty());
+}
+
+// The same with one batch, in which no task skips its turn.
+inline void event_loop::run_round() {
+  if (ready_.empty() || (steps_left_ <= 0 && poll_is_due())) poll();
+  std::size_t batch = begin_batch();
+  const std::ptrdiff_t left = std::exchange(steps_left_, 0);
+  if (watch_)
+    run_watched(batch);
+  else
+    for (; batch != 0; --batch) step(ready_.pop());
+  steps_left_ += left;
 }
 
 [[gnu::always_inline]] inline void event_loop::step(void* entry) {
   const auto bits = reinterpret_cast<std::uintptr_t>(entry);
-  if ((bits & (first_step_tag | ended_tag | posted_tag)) == 0)
+  if ((bits & (first_step_tag | posted_tag)) == 0)
     run_frame(*detail::promise_of(entry).state, entry);
   else
     run_entry(bits);
 }
 
-// The batch of iterate(), in debug mode: one look at the clock after each step.
+// The batch of run_round(), in debug mode: one look at the clock after each step.
 ROTA_COLD inline void event_loop::run_watched(std::size_t batch) {
   detail::nanoseconds before = reactor_->now();
   for (; batch != 0; --batch) {
     void* entry = ready_.pop();
     const auto bits = reinterpret_cast<std::uintptr_t>(entry);
     if ((bits & posted_tag) == 0) {
-      const bool is_task = (bits & (first_step_tag | ended_tag)) != 0;
-      auto& task = is_task ? *reinterpret_cast<detail::task_state*>(bits & ~(first_step_tag | ended_tag))
-                           : *detail::promise_of(entry).state;
-      watch_->step_begins(task, is_task ? task.root().waits_at : detail::promise_of(entry).waits_at, before);
+      const bool is_first = (bits & first_step_tag) != 0;
+      auto& task =
+          is_first ? *reinterpret_cast<detail::task_state*>(bits & ~first_step_tag) : *detail::promise_of(entry).state;
+      watch_->step_begins(task, is_first ? task.root_line() : detail::promise_of(entry).waits_at, before);
     }
     step(entry);
     const detail::nanoseconds after = reactor_->now();
@@ -88,11 +108,11 @@ ROTA_COLD inline void event_loop::run_watched(std::size_t batch) {
 
 // The loop is busy and has run 64 short steps: asking the kernel each time would cost more than they did.
 ROTA_NOINLINE inline bool event_loop::poll_is_due() {
-  if (steps_since_poll_ >= must_poll || !inbox_.empty()) return true;
+  if (steps_left_ <= must_poll / 2 || !inbox_.empty()) return true;
   const detail::nanoseconds now = reactor_->now();
   const bool first_look = std::exchange(last_look_, last_look_ ? last_look_ : now) == 0;
   if (!first_look && (now - last_look_ >= time_between_polls || ++polls_skipped_ == most_polls_skipped)) return true;
-  steps_since_poll_ = 0;
+  steps_left_ = steps_between_polls;
   expire_timers(now);
   return false;
 }
@@ -104,7 +124,7 @@ inline void event_loop::expire_timers(detail::nanoseconds now) {
 
 inline void event_loop::poll(bool may_wait) {
   no_task_runs();
-  steps_since_poll_ = 0;
+  steps_left_ = steps_between_polls;
   polls_skipped_ = 0;
   last_look_ = 0;
   if (!before_poll_.empty()) [[unlikely]]
@@ -115,6 +135,7 @@ inline void event_loop::poll(bool may_wait) {
     reactor_->wait(wait ? timers_.next_deadline() : 0, done_);
   } catch (...) {
     error_ = std::current_exception();
+    end_rounds();
   }
   posts = inbox_.take();
   if (posts) run_posts(posts);
@@ -148,22 +169,21 @@ inline void event_loop::run_posts(detail::posted* posts) {
 }
 
 inline void event_loop::run_entry(std::uintptr_t entry) {
-  no_task_runs();
   if ((entry & posted_tag) != 0) {
+    no_task_runs();
     auto& work = *reinterpret_cast<detail::posted*>(entry & ~posted_tag);
     work.run(work);
     return;
   }
-  auto& task = *reinterpret_cast<detail::task_state*>(entry & ~(first_step_tag | ended_tag));
-  if ((entry & ended_tag) != 0) {
-    destroy_ended(task);
-    return;
-  }
+  auto& task = *reinterpret_cast<detail::task_state*>(entry & ~first_step_tag);
   if (task.is_cancelled()) [[unlikely]] {
     // Cancelled before it began: the body never runs.
+    no_task_runs();
+    const auto frame = std::coroutine_handle<>::from_address(task.frame());
     task.set(detail::task_state::failed);
     task.set(detail::task_state::was_cancelled);
     task_finished(task);
+    frame.destroy();
     return;
   }
   task.set(detail::task_state::started);

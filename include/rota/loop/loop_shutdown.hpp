@@ -62,7 +62,7 @@ inline std::size_t event_loop::shutdown() {
   do {
     run_reporting(busy);
     bool once_more = !ready_.empty() || !inbox_.empty();  // what was posted, and what the last tasks left to call
-    steps_since_poll_ = must_poll;
+    steps_left_ = must_poll;
     run_reporting([&] { return std::exchange(once_more, false); });
   } while (busy());
   close();

@@ -1,5 +1,5 @@
-// What an event loop does for its tasks: what they inherit, how their wait is cancelled, who hears of their end, when
-// their frames go, how their errors are reported.
+// What an event loop does for its tasks: what they inherit, how their wait is cancelled, who hears of their end, how
+// their errors are reported.
 #pragma once
 
 #include <coroutine>
@@ -17,34 +17,14 @@ namespace rota {
 
 namespace detail {
 
-// The state lies in the same block, behind the frame; 0: it does not.
-inline std::size_t frame_size_of(task_state& task) noexcept {
-  if (task.is_held()) return 0;
-  return static_cast<std::size_t>(reinterpret_cast<char*>(&task) - static_cast<char*>(task.frame()));
-}
-/// A task that has ended, but to whose outcome somebody refers: its arguments go now. A channel's end among them must not
-/// stay open for as long as somebody keeps a handle.
-inline void end_frame(task_state& task) noexcept {
-  if (frame_memory::end_frame(task.frame(), frame_size_of(task))) task.set(task_state::plain_block);
-  task.set(task_state::frame_ended);
-}
-
-// Ends with the frame: the state lies in the same block.
+/// A spawned task that has ended, and whose outcome nobody will ask for any more.
 inline void destroy_task(task_state& task) noexcept {
   free_extras(task);
-  outcome_base& outcome = outcome_of(task);
+  outcome_base& outcome = task.outcome();
   if (const outcome_type* type = outcome.type()) type->destroy(&outcome);
-  void* frame = task.frame();
-  if (task.has(task_state::frame_ended)) {
-    const bool plain = task.has(task_state::plain_block);
-    task.~task_state();
-    frame_memory::free_block(frame, plain);
-    return;
-  }
-  const std::size_t frame_size = frame_size_of(task);
+  const std::uint16_t record_class = task.record_class_;
   task.~task_state();
-  std::coroutine_handle<>::from_address(frame).destroy();
-  frame_memory::had_tail(frame, frame_size);
+  frame_memory::deallocate_record(&task, record_class);
 }
 
 }  // namespace detail
@@ -105,10 +85,11 @@ ROTA_NOINLINE inline void event_loop::tell_owner(detail::task_state& task, detai
     const std::exception_ptr* error = detail::error_of(task);
     if (error && detail::is_cancellation(*error)) task.set(detail::task_state::was_cancelled);
   }
-  owner.child_ended(task);
+  if (task.has(detail::task_state::failed) || owner.sees_every_end()) owner.child_ended(task);
+  if (task.has(detail::task_state::ends_run)) static_cast<event_loop&>(*task.exec).end_rounds();
 }
-ROTA_NOINLINE inline void event_loop::wake_joiners(detail::custom_wait* joiner) noexcept {
-  while (joiner) {
+ROTA_NOINLINE inline void event_loop::wake_joiners(detail::task_state& task) noexcept {
+  for (detail::custom_wait* joiner = std::exchange(task.joiners(), nullptr); joiner;) {
     detail::custom_wait& ended = *std::exchange(joiner, joiner->next);
     if (ended.frame) [[likely]] {
       detail::make_ready(ended.frame);
@@ -121,28 +102,18 @@ ROTA_NOINLINE inline void event_loop::wake_joiners(detail::custom_wait* joiner) 
 
 inline void event_loop::task_finished(detail::task_state& task) noexcept {
   ROTA_ASSERT(task.current == &task);
-  task.set(detail::task_state::finished);
   detail::task_owner& owner = detail::owner_of(task);
+  task.end();
   task.unlink();
   --tasks_;
   ready_.unreserve();
-  if (task.has(detail::task_state::failed) || owner.sees_every_end()) tell_owner(task, owner);
-  if (task.joiners()) wake_joiners(std::exchange(task.joiners(), nullptr));
+  if (task.has(detail::task_state::failed) || task.has(detail::task_state::ends_run) || owner.sees_every_end())
+      [[unlikely]]
+    tell_owner(task, owner);
+  if (task.has_joiners_or_extras()) wake_joiners(task);
   owner.one_less();
-  if (task.is_held() && !can_park()) [[unlikely]]
-    return;            // its state may be gone by then: its frame goes with it
-  ++task.references_;  // destroy_ended() drops it
-  if (task.has(detail::task_state::started))
-    park_ended(task);  // the stack is still in its frame
-  else
-    destroy_ended(task);
-}
-
-inline void event_loop::destroy_ended(detail::task_state& task) noexcept {
-  if (--task.references_ == 0)
-    detail::destroy_task(task);
-  else
-    detail::end_frame(task);
+  no_task_runs();
+  if (task.references_ == 0) detail::destroy_task(task);
 }
 
 inline void event_loop::report_error(event_loop* loop, const std::exception_ptr& error, const detail::description& text,

@@ -102,7 +102,7 @@ decltype(auto) run_program(task<T> given, const event_loop_options& options, Dur
   loop_access::check_not_running();
   event_loop loop(options);
   prepare_dumps(loop.debug());
-  join_handle<T> handle = start_task(loop, loop_access::root(loop), &adopt<T>, std::move(main));
+  join_handle<T> handle = start_given(loop, loop_access::root(loop), main);
   bool was_stopped = false;
   {
     [[maybe_unused]] const auto meanwhile = during(loop, handle.task());

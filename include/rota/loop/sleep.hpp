@@ -63,22 +63,24 @@ class [[nodiscard]] sleep_awaiter : loop_timer {
 
 class [[nodiscard]] yield_awaiter {
  public:
-  yield_awaiter() noexcept = default;
+  yield_awaiter() noexcept {}
   bool await_ready() const noexcept { return false; }
   template <class Promise>
-  bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
+  [[gnu::always_inline]] bool await_suspend(std::coroutine_handle<Promise> handle,
+                                            line_mark where = ROTA_CALLERS_LINE) noexcept {
     task_ = &suspend_at(handle, where);
-    if (task_->is_cancelled()) return task_->exec->takes_turns(handle.address());
-    task_->exec->resume_later(handle.address());
-    return true;
+    if (task_->is_cancelled()) [[unlikely]]
+      return task_->exec->takes_turns(handle.address());
+    return task_->exec->yields(handle.address());
   }
   // The task may also have been cancelled while it was queued.
   void await_resume() {
-    if (task_->is_cancelled()) throw_cancelled(*task_);
+    if (task_->is_cancelled()) [[unlikely]]
+      throw_cancelled(*task_);
   }
 
  private:
-  task_state* task_ = nullptr;
+  task_state* task_;
 };
 
 }  // namespace detail

@@ -63,11 +63,6 @@ template <class T, class F, class... Args>
 task<T> call_stored(F f, Args... args) {
   co_return co_await subject(detail::invoke(std::move(f), std::move(args)...));
 }
-template <class T>
-task<T> adopt(taken_task<T> t) {
-  co_return co_await subject(t.take());
-}
-
 template <class R>
 struct task_value;
 template <class T>
@@ -75,36 +70,32 @@ struct task_value<task<T>> {
   using type = T;
 };
 
-// Makes a task whose frame has room for its record behind it; not started yet.
+// Queues the first step of the task that make() gives.
 template <class T, class Make>
-task_record<T>& prepare_task(executor& runs_on, Make make) {
-  static_assert(alignof(task_record<T>) <= 16, "a spawned task's result may be aligned to 16 bytes at most");
-  struct request {
-    request() noexcept { frame_memory::request_tail(sizeof(task_record<T>), alignof(task_record<T>)); }
-    ~request() { frame_memory::cancel_tail_request(); }
-  };
-  task<T> made = [&] {
-    const request tail;
-    return make();
-  }();
-  auto record_behind = [&](void* frame) -> task_record<T>* {
-    void* room = frame_memory::tail_of(frame);
-    if (!room) return nullptr;
-    auto* record = new (room) task_record<T>(runs_on);
-    return record->place_behind(frame) ? record : nullptr;
-  };
-  task_record<T>* record = record_behind(task_access::frame(made));
-  if (!record) [[unlikely]] {
-    // make() is no coroutine function but handed us a task that it had from elsewhere; or the frame is above 512 KiB.
-    taken_task<T> taken(std::move(made));
-    const request tail;
-    made = adopt(std::move(taken));
-    record = record_behind(task_access::frame(made));
+[[gnu::always_inline]] inline join_handle<T> start_made(event_loop& loop, task_owner& owner, Make make) {
+  using record = task_record<T>;
+  static_assert(alignof(record) <= 16, "a spawned task's result may be aligned to 16 bytes at most");
+  loop_access::reserve_task(loop);
+  void* room = nullptr;
+  std::coroutine_handle<task_promise<T>> frame;
+  try {
+    room = frame_memory::allocate_record<sizeof(record)>();
+    task<T> made = make();
+    frame = task_access::release(made);
+  } catch (...) {
+    if (room) frame_memory::deallocate_record(room, frame_memory::record_class<sizeof(record)>);
+    loop_access::unreserve_task(loop);
+    throw;
   }
-  const auto frame = task_access::release(made);
-  frame.promise().outcome = &record->outcome;
-  frame.promise().state = record;
-  return *record;
+  record& its = *new (room) record(loop, frame.address());
+  frame.promise().outcome = &its.outcome;
+  frame.promise().state = &its;
+  loop_access::start(loop, owner, its);
+  return join_handle<T>(its);
+}
+template <class T>
+join_handle<T> start_given(event_loop& loop, task_owner& owner, taken_task<T>& given) {
+  return start_made<T>(loop, owner, [&] { return given.take(); });
 }
 
 template <class F, class... Args>
@@ -120,21 +111,12 @@ auto start_task(event_loop& loop, task_owner& owner, F&& f, Args&&... args) {
   static_assert(is_task<result>, "spawn() takes a callable that returns a rota::task");
   using T = typename task_value<result>::type;
   refuse_empty(f, "spawn()");
-  loop_access::reserve_task(loop);
-  try {
-    task_record<T>& made = prepare_task<T>(loop, [&] {
-      if constexpr (is_self_contained<std::decay_t<F>, std::decay_t<Args>...>())
-        return detail::invoke(std::forward<F>(f), std::forward<Args>(args)...);
-      else
-        return call_stored<T, std::decay_t<F>, std::decay_t<Args>...>(std::forward<F>(f), std::forward<Args>(args)...);
-    });
-    join_handle<T> handle(made);
-    loop_access::start(loop, owner, made);
-    return handle;
-  } catch (...) {
-    loop_access::unreserve_task(loop);
-    throw;
-  }
+  return start_made<T>(loop, owner, [&] {
+    if constexpr (is_self_contained<std::decay_t<F>, std::decay_t<Args>...>())
+      return detail::invoke(std::forward<F>(f), std::forward<Args>(args)...);
+    else
+      return call_stored<T, std::decay_t<F>, std::decay_t<Args>...>(std::forward<F>(f), std::forward<Args>(args)...);
+  });
 }
 
 }  // namespace detail
@@ -154,7 +136,7 @@ template <class T>
 T event_loop::run(task<T> given) {
   detail::taken_task<T> main(std::move(given));
   check_may_run();
-  join_handle<T> handle = detail::start_task(*this, root_, &detail::adopt<T>, std::move(main));
+  join_handle<T> handle = detail::start_given(*this, root_, main);
   detail::loop_access::run_until_finished(*this, handle.task());
   if (!handle.done()) throw std::system_error(make_error_code(errc::loop_stopped));
   return handle.take();

@@ -1,4 +1,4 @@
-// What lies behind the frame of a spawned task: its state, and its outcome.
+// What a spawned task has besides its frame: its state, and its outcome.
 #pragma once
 
 #include <type_traits>
@@ -10,7 +10,8 @@ namespace rota::detail {
 
 template <class T>
 struct task_record : task_state {
-  explicit task_record(executor& runs_on) noexcept : task_state(&runs_on) {
+  task_record(executor& runs_on, void* root_frame) noexcept : task_state(&runs_on, root_frame) {
+    record_class_ = frame_memory::record_class<sizeof(task_record)>;
     if (!std::is_trivially_destructible_v<typename task_outcome<T>::stored>)
       outcome.set_type(&task_outcome<T>::destroyer);
   }
@@ -21,11 +22,9 @@ template <class T>
 task_outcome<T>& outcome_of(task_state& task) noexcept {
   return static_cast<task_record<T>&>(task).outcome;
 }
-inline outcome_base& outcome_of(task_state& task) noexcept { return *task.root().outcome; }
-
-/// The exception with which a spawned task ended; null after success, and when it was cancelled before it began.
+/// The exception with which a task ended; null after success, and when it was cancelled before it began.
 inline const std::exception_ptr* error_of(task_state& task) noexcept {
-  const outcome_base& outcome = outcome_of(task);
+  const outcome_base& outcome = task.outcome();
   return outcome.has_exception() ? outcome.type()->error(&outcome) : nullptr;
 }
 

@@ -40,13 +40,12 @@ class strand final : public executor, public pool_job {
   using step = void (*)(strand& self) noexcept;
   strand(pool_core& pool, step begin, step ended, std::source_location made_at) noexcept
       : executor(executor_kind::strand),
+        state(this, &end_),
         pool_(pool),
         begin_(begin),
         ended_(ended),
         end_(&on_end, state, top_, made_at) {
     ready_.borrow(&ready_slot_);
-    state.exec = this;
-    state.root_frame = &end_;
     run = [](pool_job& self, pool_worker& here) noexcept { static_cast<strand&>(self).run_on(here); };
   }
   ~strand() {
@@ -96,13 +95,12 @@ class strand final : public executor, public pool_job {
   bool cancels_elsewhere(task_state&, scope_node& scope, std::string_view reason,
                          std::source_location where) noexcept override;
   void task_finished(task_state&) noexcept override { trap("a pool's task has ended without an owner"); }
-  void destroy_ended(task_state&) noexcept override {}
   void lend_locals(local_value& outer) noexcept;
   void* waiting_frame(task_state& task) noexcept override {
     return task.wait != 0 ? static_cast<custom_wait*>(task.waiting_for())->frame : nullptr;
   }
 
-  held_state state;         // of the task; a root of its own scope tree
+  task_state state;         // of the task; a root of its own scope tree
   fork* forks = nullptr;    // open ones, the innermost first
   void* context = nullptr;  // of who made it
 

@@ -49,12 +49,10 @@ class held_frame {
   /// Room in the ready queue was reserved.
   void start(event_loop& loop, task_owner& owner) noexcept {
     is_on_loop_ = true;
-    new (&state_) held_state();
+    new (&state_) task_state(&loop, frame_);
     promise_base& promise = promise_of(frame_);
     promise.outcome = &outcome_;
     promise.state = &state_;
-    state_.root_frame = frame_;
-    state_.exec = &loop;
     state_.references_ = 1;  // ours: the outcome stays until we go
     loop_access::start(loop, owner, state_);
   }
@@ -80,18 +78,14 @@ class held_frame {
       return;
     }
     free_extras(state_);
-    if (state_.has(task_state::frame_ended))
-      frame_memory::free_block(frame_, state_.has(task_state::plain_block));
-    else
-      std::coroutine_handle<>::from_address(frame_).destroy();
-    state_.~held_state();
+    state_.~task_state();
   }
 
   void* frame_ = nullptr;
   bool is_on_loop_ = false;
   task_outcome<T> outcome_;
   union {
-    held_state state_;
+    task_state state_;
     fork_child forked_;
   };
 };

@@ -54,7 +54,7 @@ class winner_owner final : public failure_collector {
       if (children > 1 && !is_cancelled()) end_if_stuck();
     } else {
       winner_ = &child;
-      scope_tree::cancel(*this, cancel_kind::sibling, "another one was first", child.root().waits_at);
+      scope_tree::cancel(*this, cancel_kind::sibling, "another one was first", child.root_line());
     }
   }
 
