@@ -56,6 +56,7 @@
 #include <rota/scope/loop_group.hpp>
 #include <rota/scope/parallel.hpp>
 #include <rota/scope/parallel_parts.hpp>
+#include <rota/scope/run_on.hpp>
 #include <rota/scope/select.hpp>
 #include <rota/scope/task_group.hpp>
 #include <rota/scope/task_status.hpp>

@@ -95,6 +95,11 @@ class stored_call {
   }
 
   F& function() noexcept { return f_; }
+  task<value> make_task()
+    requires result::is_coroutine
+  {
+    return invoke_stored();
+  }
 
   task_outcome<value> outcome;
 
