@@ -1,9 +1,7 @@
 // The network as simulated hosts use it: socket calls, operations, and what is left of them when a host crashes. A run
 // depends on nothing but its program, options and seed.
 //
-// UDP, Unix sockets, pipes and names come with rota's own operations: a new kind of endpoint beside
-// virtual_connection.hpp, new messages in virtual_wire.hpp, what they mean in a file beside virtual_tcp.hpp, what programs do
-// with them here, and the operations in simulated_reactor.hpp.
+// Where UDP, Unix sockets, pipes, names and files will be: docs/design/0006-the-simulator.md.
 #pragma once
 
 #include <netinet/in.h>
