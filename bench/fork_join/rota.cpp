@@ -3,6 +3,7 @@
 // of which nobody knows where it is deep).
 #include <array>
 #include <cstddef>
+#include <ranges>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -30,18 +31,19 @@
   co_return std::apply([](auto... values) { return (values + ...); }, all);
 }
 
+// The children are made as when_all reads them: no container.
 [[gnu::noinline]] rota::task<int> nqueens(problems::board board, std::size_t row) {
   if (row == board.size()) co_return 1;
-  std::vector<rota::task<int>> children;
-  children.reserve(board.size());
-  for (std::size_t column = 0; column != board.size(); ++column)
-    if (problems::may_stand(board, row, column)) {
-      problems::board next = board;
-      next[row] = static_cast<char>(column);
-      children.push_back(nqueens(next, row + 1));
-    }
+  const auto fits = [&](std::size_t column) { return problems::may_stand(board, row, column); };
+  const auto child = [&](std::size_t column) {
+    problems::board next = board;
+    next[row] = static_cast<char>(column);
+    return nqueens(next, row + 1);
+  };
+  auto columns = std::views::iota(std::size_t{0}, board.size());
+  const std::vector<int> solutions =
+      co_await rota::when_all(columns | std::views::filter(fits) | std::views::transform(child));
   int sum = 0;
-  const std::vector<int> solutions = co_await rota::when_all(std::move(children));
   for (const int n : solutions) sum += n;
   co_return sum;
 }

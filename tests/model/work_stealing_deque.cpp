@@ -16,7 +16,7 @@ struct item {
 
 using deque = rota::detail::work_stealing_deque<item>;
 
-// The owner pushes, pops and pushes again, as forks do; thieves steal. What is left at the end is popped.
+// The owner pushes one, then several at once, pops and pushes again, as forks do; thieves steal. What is left at the end is popped.
 template <unsigned Thieves, unsigned Items, unsigned Steals, unsigned Capacity>
 struct taken_once : rl::test_suite<taken_once<Thieves, Items, Steals, Capacity>, 1 + Thieves> {
   static constexpr const char* name = Thieves == 1    ? "deque: one thief"
@@ -28,12 +28,18 @@ struct taken_once : rl::test_suite<taken_once<Thieves, Items, Steals, Capacity>,
       for (unsigned i = 0; i != Steals; ++i) take(self.steal());
       return;
     }
-    unsigned pushed = 0;
-    for (; pushed != Items - 1; ++pushed) push(pushed);
+    constexpr unsigned more = Items - 2;
+    push(0);
+    require(self.reserve(more));
+    for (unsigned i = 0; i != more; ++i) {
+      items[1 + i].content.set(1);
+      self.put(i, &items[1 + i]);
+    }
+    self.publish(more);
     require(self.size() <= Items);
     take(self.pop());
     take(self.pop());
-    push(pushed);
+    push(Items - 1);
     take(self.pop());
   }
   void after() {

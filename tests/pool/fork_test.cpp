@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <ranges>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -81,6 +82,15 @@ TEST_CASE("nothing, one, functions and other awaitables can be forked, too") {
     auto results = co_await when_all(function, rota::yield(), give(2));
     REQUIRE(std::get<2>(results) == 2);
     REQUIRE(ran == 1);
+  });
+}
+
+TEST_CASE("a view that makes its tasks as it is read is forked without a container") {
+  on_pool(2, []() -> task<> {
+    auto odd =
+        std::views::iota(1, 8) | std::views::filter([](int n) { return n % 2 != 0; }) | std::views::transform(give);
+    const std::vector<int> values = co_await when_all(odd);
+    REQUIRE(values == std::vector{1, 3, 5, 7});
   });
 }
 

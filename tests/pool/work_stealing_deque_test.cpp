@@ -57,6 +57,20 @@ TEST_CASE("it grows, and what wrapped around the old ring keeps its order") {
   REQUIRE(d.pop() == nullptr);
 }
 
+TEST_CASE("several are published at once, and nobody sees them before") {
+  numbers n(9);
+  deque d(2);
+  REQUIRE(d.push(n[0]));
+  REQUIRE(d.reserve(8));
+  for (std::size_t i = 1; i != 9; ++i) d.put(static_cast<std::int64_t>(i - 1), n[i]);
+  REQUIRE(d.size() == 1);
+  d.publish(8);
+  REQUIRE(d.size() == 9);
+  for (std::size_t i = 0; i != 4; ++i) REQUIRE(d.steal() == n[i]);
+  for (std::size_t i = 9; i != 4; --i) REQUIRE(d.pop() == n[i - 1]);
+  REQUIRE(d.pop() == nullptr);
+}
+
 // Every item is written before it is pushed, read and counted by who takes it.
 void stress(std::size_t thieves, std::size_t items, std::size_t burst, std::int64_t capacity) {
   numbers n(items);

@@ -73,6 +73,10 @@ class task_outcome : public outcome_base {
   T take() {
     if (!has_value()) [[unlikely]]
       rethrow(exception_);
+    return take_value();
+  }
+  /// The same for who knows that there is one.
+  T take_value() {
     if constexpr (std::is_reference_v<T>)
       return static_cast<T>(*value_);
     else if constexpr (!std::is_void_v<T>)

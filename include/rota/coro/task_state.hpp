@@ -55,6 +55,8 @@ class outcome_base {
   bool is_done() const noexcept { return (word_ & (value | exception)) != 0; }
   bool has_value() const noexcept { return (word_ & value) != 0; }
   bool has_exception() const noexcept { return (word_ & exception) != 0; }
+  /// A value that came before its awaiter had suspended.
+  bool came_at_once() const noexcept { return (word_ & 15) == (std::uintptr_t{value} | running); }
   void* parent() const noexcept { return reinterpret_cast<void*>(word_ & ~std::uintptr_t{15}); }
   const outcome_type* type() const noexcept { return static_cast<const outcome_type*>(parent()); }
 

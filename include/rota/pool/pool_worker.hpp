@@ -29,7 +29,34 @@ struct pool_worker_statistics {
 
 namespace detail {
 
-struct fork_child;
+/// One child of a fork, in the parent's frame.
+struct fork_child {
+  fork_child() noexcept {}
+  void* frame = nullptr;  // its promise knows its outcome
+  fork* of;               // once it was pushed
+};
+
+/// A child that was stolen: a task of its own. Its parent's fork frees it.
+struct stolen_child {
+  stolen_child(fork_child& c, pool_core& pool, strand::step begin, strand::step ended,
+               std::source_location made_at) noexcept
+      : runs(pool, begin, ended, made_at), child(c) {
+    runs.context = this;
+  }
+  static stolen_child& of(strand& s) noexcept { return *static_cast<stolen_child*>(s.context); }
+
+  struct message : posted {
+    stolen_child* about = nullptr;
+  };
+
+  strand runs;
+  fork_child& child;
+  outcome_base* outcome = nullptr;
+  stolen_child* next = nullptr;  // of the same fork
+  message stop;                  // to it
+  message has_failed;            // to the parent, as the next one
+  message was_last;
+};
 
 /// Written by one thread, read by all.
 class own_counter {
@@ -60,7 +87,7 @@ class alignas(64) pool_worker {
       return false;
     return ++patience_ % 32 == 0;
   }
-  /// Room for a strand, which was seen to before a child was taken.
+  /// Room for a stolen_child, which was seen to before a child was taken.
   void* take_spare() noexcept { return std::exchange(spare_, nullptr); }
 
   pool_worker_statistics statistics() const noexcept {
@@ -88,7 +115,7 @@ class alignas(64) pool_worker {
   bool has_spare() noexcept {
     if (!spare_) {
       try {
-        spare_ = frame_memory::allocate(sizeof(strand));
+        spare_ = frame_memory::allocate(sizeof(stolen_child));
       } catch (const std::bad_alloc&) {  // the child stays where it is
         return false;
       }
@@ -211,7 +238,7 @@ inline void pool_worker::work(pool_worker* const* workers, std::size_t count, co
       for (int i = 0; !item; ++i) {
         if (stop.load(std::memory_order_seq_cst)) {
           pool_.parking.end_search();
-          if (spare_) frame_memory::deallocate(spare_, sizeof(strand));
+          if (spare_) frame_memory::deallocate(spare_, sizeof(stolen_child));
           return;
         }
         if (i == tries) {

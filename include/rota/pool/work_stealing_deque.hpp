@@ -4,7 +4,7 @@
 // Work-Stealing for Weak Memory Models" (PPoPP 2013), but without its two standalone fences, which ThreadSanitizer does
 // not understand. What they ordered is ordered by seq_cst accesses instead:
 //
-//   push    bottom <- b + 1, release: a thief that reads it sees the slot and what the item points to.
+//   push    bottom <- b + n, release: a thief that reads it sees the slots and what the items point to.
 //   pop     bottom <- b - 1, seq_cst, then top, seq_cst       A
 //   steal   top, seq_cst, then bottom, seq_cst, then the slot B
 //           top <- t + 1 by compare-exchange, seq_cst: who wins it owns item t.
@@ -36,7 +36,7 @@ class work_stealing_deque {
  public:
   /// `capacity` is a power of two, for a start. Throws std::bad_alloc.
   explicit work_stealing_deque(std::int64_t capacity = 256) : ring_(ring::make(capacity, nullptr)) {
-    ring_now_ = ring_.load(std::memory_order_relaxed);
+    use(ring_.load(std::memory_order_relaxed));
   }
   work_stealing_deque(const work_stealing_deque&) = delete;
   work_stealing_deque& operator=(const work_stealing_deque&) = delete;
@@ -50,29 +50,34 @@ class work_stealing_deque {
 
   // The owner's thread.
 
+  /// Room for `count` more. False: there was no memory.
+  [[nodiscard, gnu::always_inline]] bool reserve(std::int64_t count) noexcept {
+    return bottom_now_ + count <= room_end_ || make_room(count);
+  }
+  /// Puts an item above the newest and `above` others, where room was reserved. Nobody sees it before publish().
+  [[gnu::always_inline]] void put(std::int64_t above, T* item) noexcept {
+    slot(bottom_now_ + above).store(item, std::memory_order_relaxed);
+  }
+  [[gnu::always_inline]] void publish(std::int64_t count) noexcept {
+    bottom_now_ += count;
+    bottom_.store(bottom_now_, std::memory_order_release);
+  }
   /// False: there was no memory, and nothing was pushed.
-  [[nodiscard, gnu::always_inline]] bool push(T* item) noexcept {
-    const std::int64_t b = bottom_now_;
-    if (b - top_seen_ >= ring_now_->capacity && !make_room(b)) return false;
-    ring_now_->put(b, item);
-    bottom_now_ = b + 1;
-    bottom_.store(b + 1, std::memory_order_release);
+  [[nodiscard]] bool push(T* item) noexcept {
+    if (!reserve(1)) return false;
+    put(0, item);
+    publish(1);
     return true;
   }
   /// The newest item; null when there is none left.
-  [[nodiscard]] T* pop() noexcept {
+  [[nodiscard, gnu::always_inline]] T* pop() noexcept {
     const std::int64_t b = bottom_now_ - 1;
     bottom_.store(b, std::memory_order_seq_cst);
-    std::int64_t t = top_.load(std::memory_order_seq_cst);
-    if (t < b) {
-      bottom_now_ = b;
-      return ring_now_->get(b);
-    }
-    // From here on bottom is one less than top, until the next push stores it.
-    if (t > b) return nullptr;
-    T* const item = ring_now_->get(b);
-    return top_.compare_exchange_strong(t, b + 1, std::memory_order_seq_cst, std::memory_order_relaxed) ? item
-                                                                                                        : nullptr;
+    const std::int64_t t = top_.load(std::memory_order_seq_cst);
+    if (t >= b) [[unlikely]]
+      return pop_last(t, b);
+    bottom_now_ = b;
+    return slot(b).load(std::memory_order_relaxed);
   }
 
   // Any thread.
@@ -116,20 +121,39 @@ class work_stealing_deque {
     T* get(std::int64_t i) const noexcept { return slots[i & (capacity - 1)].load(std::memory_order_relaxed); }
   };
 
+  atomic<T*>& slot(std::int64_t i) noexcept { return slots_now_[i & mask_now_]; }
+  void use(ring* r) noexcept {
+    ring_now_ = r;
+    slots_now_ = r->slots;
+    mask_now_ = r->capacity - 1;
+  }
+
   // Looks at the true top, which mostly is enough; else a larger ring.
-  [[gnu::noinline]] bool make_room(std::int64_t b) noexcept {
+  [[gnu::noinline]] bool make_room(std::int64_t count) noexcept {
+    const std::int64_t b = bottom_now_;
     // Acquire: whoever took an item has read its slot before.
-    top_seen_ = top_.load(std::memory_order_acquire);
-    if (b - top_seen_ < ring_now_->capacity) return true;
-    try {
-      ring* wider = ring::make(ring_now_->capacity * 2, ring_now_);
-      for (std::int64_t i = top_seen_; i != b; ++i) wider->put(i, ring_now_->get(i));
-      ring_now_ = wider;
-      ring_.store(wider, std::memory_order_release);  // before the bottom that needs it
-      return true;
-    } catch (...) {
-      return false;
+    const std::int64_t t = top_.load(std::memory_order_acquire);
+    std::int64_t capacity = ring_now_->capacity;
+    while (b + count - t > capacity) capacity *= 2;
+    if (capacity != ring_now_->capacity) {
+      try {
+        ring* wider = ring::make(capacity, ring_now_);
+        for (std::int64_t i = t; i != b; ++i) wider->put(i, ring_now_->get(i));
+        use(wider);
+        ring_.store(wider, std::memory_order_release);  // before the bottom that needs it
+      } catch (...) {
+        return false;
+      }
     }
+    room_end_ = t + capacity;
+    return true;
+  }
+  // From here on bottom is one less than top, until the next publish() stores it.
+  [[gnu::noinline]] T* pop_last(std::int64_t t, std::int64_t b) noexcept {
+    if (t > b) return nullptr;
+    T* const item = slot(b).load(std::memory_order_relaxed);
+    return top_.compare_exchange_strong(t, b + 1, std::memory_order_seq_cst, std::memory_order_relaxed) ? item
+                                                                                                        : nullptr;
   }
 
   // Thieves write top_, and read the others.
@@ -138,7 +162,9 @@ class work_stealing_deque {
   atomic<ring*> ring_;
   // The owner's own: what it knows without asking.
   std::int64_t bottom_now_ = 0;
-  std::int64_t top_seen_ = 0;  // not above the true top
+  std::int64_t room_end_ = 0;  // bottom may come so far: the capacity above a top that was seen
+  atomic<T*>* slots_now_ = nullptr;
+  std::int64_t mask_now_ = 0;
   ring* ring_now_ = nullptr;
 };
 

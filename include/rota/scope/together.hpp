@@ -40,7 +40,7 @@ class held_frame {
   held_frame(const held_frame&) = delete;
   held_frame& operator=(const held_frame&) = delete;
   [[gnu::always_inline]] ~held_frame() {
-    if (is_on_loop_ || !outcome_.is_done()) [[unlikely]]
+    if (!outcome_.came_at_once()) [[unlikely]]
       drop();  // else the frame has freed itself
   }
 
@@ -49,44 +49,47 @@ class held_frame {
   /// Room in the ready queue was reserved.
   void start(event_loop& loop, task_owner& owner) noexcept {
     is_on_loop_ = true;
-    new (&state_) task_state(&loop, frame_);
-    promise_base& promise = promise_of(frame_);
-    promise.outcome = &outcome_;
-    promise.state = &state_;
+    new (&state_) task_state(&loop, frame());
+    promise_of(frame()).state = &state_;
     state_.references_ = 1;  // ours: the outcome stays until we go
     loop_access::start(loop, owner, state_);
   }
-  [[gnu::always_inline]] void fork_into(fork& all) noexcept { all.add(forked_, frame_, outcome_); }
+  /// To be started by a fork instead.
+  fork_child& forked() noexcept { return forked_; }
   bool is(const task_state* child) const noexcept { return is_on_loop_ && &state_ == child; }
   T take() { return outcome_.take(); }
+  T take_value() { return outcome_.take_value(); }
   const std::exception_ptr* error() const noexcept { return outcome_.error(); }
   bool is_done() const noexcept { return outcome_.is_done(); }
   bool has_value() const noexcept { return outcome_.has_value(); }
 
  protected:
-  void adopt(task<T>&& t) { frame_ = task_access::release(t).address(); }
+  void adopt(task<T>&& t) {
+    forked_.frame = task_access::release(t).address();
+    promise_of(frame()).outcome = &outcome_;
+  }
   /// A frame of ours, made for the await at this line.
   void adopt(task<T>&& t, line_mark where) {
     adopt(std::move(t));
-    promise_of(frame_).waits_at = source_line(where);
+    promise_of(frame()).waits_at = source_line(where);
   }
 
  private:
+  void* frame() const noexcept { return forked_.frame; }
   ROTA_NOINLINE void drop() noexcept {
     if (!is_on_loop_) {
-      if (frame_) std::coroutine_handle<>::from_address(frame_).destroy();
+      if (frame() && !outcome_.is_done()) std::coroutine_handle<>::from_address(frame()).destroy();
       return;
     }
     free_extras(state_);
     state_.~task_state();
   }
 
-  void* frame_ = nullptr;
+  fork_child forked_;
   bool is_on_loop_ = false;
   task_outcome<T> outcome_;
   union {
     task_state state_;
-    fork_child forked_;
   };
 };
 

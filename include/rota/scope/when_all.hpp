@@ -27,6 +27,14 @@ or_monostate<T> take_value(held_frame<T>& child) {
     return child.take();
   }
 }
+/// The same of a child that has not failed.
+template <class T>
+or_monostate<T> take_known_value(held_frame<T>& child) {
+  if constexpr (std::is_void_v<T>)
+    return {};
+  else
+    return child.take_value();
+}
 
 /// On a loop the children are tasks of one owner; on a strand they are forked.
 template <class Derived, class Children>
@@ -71,19 +79,19 @@ class all_awaiter_base {
     how_ = how::on_loop;
     loop_.start(children_, me, frame, where);
   }
-  bool fork_here(task_state& me, void* frame, line_mark where) {
-    static_cast<strand&>(*me.exec).hear_others();
+  [[gnu::always_inline]] bool fork_here(task_state& me, void* frame, line_mark where) {
+    auto& home = static_cast<strand&>(*me.exec);
+    home.hear_others();
     if (me.is_cancelled()) [[unlikely]] {
       how_ = how::cancelled;
       cancelled_ = &me;
       return false;
     }
     children_.make(where);
+    if (!fork::reserve(home, children_.size())) [[unlikely]]
+      throw std::bad_alloc();
     how_ = how::forked;
-    new (&fork_) fork();
-    fork_.begin(me, frame);
-    children_.each([this](auto& child) { child.fork_into(fork_); });
-    return fork_.go();
+    return (new (&fork_) fork(home, frame))->run(children_);
   }
   ROTA_NOINLINE void finish_slowly() {
     if (how_ == how::on_loop) {
@@ -134,7 +142,7 @@ class [[nodiscard]] all_of_pack : public all_awaiter_base<all_of_pack<As...>, pa
       return;
     else
       return this->children_.apply([](auto&... children) {
-        return std::tuple<or_monostate<typename held_child<As>::value>...>(take_value(children)...);
+        return std::tuple<or_monostate<typename held_child<As>::value>...>(take_known_value(children)...);
       });
   }
 };
@@ -152,7 +160,7 @@ class [[nodiscard]] all_of_range : public all_awaiter_base<all_of_range<R>, rang
     if constexpr (!std::is_void_v<value>) {
       std::vector<std::remove_cvref_t<value>> values;
       values.reserve(this->children_.size());
-      this->children_.each([&](auto& child) { values.push_back(child.take()); });
+      this->children_.each([&](auto& child) { values.push_back(child.take_value()); });
       return values;
     }
   }
