@@ -32,9 +32,10 @@
 #define POSTS 2
 
 byte top = 1, bottom = 1;              /* of the deque; each step of it is one step here */
-bool has[N], told[N], ended[N];        /* a thief has child i; it was told to stop; it has ended */
+bool has[N], told[N], ended[N];        /* a thief has added child i to the list; it was told to stop; it has ended */
+bool listed[N];                        /* the list as the parent found it */
 byte begun[N];
-bool stop = false, news_sent = false, alive = true;
+bool stop = false, alive = true;
 short left = 0;                        /* the join counter */
 byte word = NOTHING;                   /* of the parent's strand */
 bool wake = false, news = false, cancel = false; /* posts in it */
@@ -89,8 +90,7 @@ active [THIEVES] proctype thief() {
 #ifndef NEWS_LAST
 #ifndef NO_NEWS
            if
-           :: atomic { !stop && !news_sent -> news_sent = true }
-              post(news)
+           :: !stop -> post(news)      /* each child has its own message; here one of them fails */
            :: else
            fi
 #endif
@@ -147,11 +147,18 @@ inline stop_children() {
      stop = true;
 #endif
 #ifndef NO_WALK
+     d_step {                          /* who comes later is in front of the head that was read */
+       k = 1;
+       do
+       :: k < N -> listed[k] = has[k]; k++
+       :: else -> break
+       od
+     }
      k = 1;
      do
      :: k < N ->
         if
-        :: has[k] -> told[k] = true
+        :: listed[k] -> told[k] = true
         :: else
         fi;
         k++
@@ -194,10 +201,7 @@ active proctype parent() {
   bool home_stopped = false, at_home = true, h_news = false, h_wake = false, h_cancel = false, resumed = false, mine = false;
   short theirs = 0;
 
-  do
-  :: bottom < N -> bottom++            /* push */
-  :: else -> break
-  od;
+  bottom = N;                          /* pushes all at once */
   /* Child 0 */
   begun[0]++;
 #ifdef HOME_FAILS
