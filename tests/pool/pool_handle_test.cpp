@@ -121,6 +121,31 @@ TEST_CASE("a waiter that is cancelled stops waiting, and the task goes on") {
   });
 }
 
+TEST_CASE("a function that is cancelled before it began never runs, one that runs gives its value") {
+  std::atomic<bool> begun{false}, go{false};
+  bool ran = false;
+  auto pool = std::make_unique<thread_pool>(1);
+  pool_handle<int> first = pool->spawn([&] {
+    begun.store(true);
+    while (!go.load()) std::this_thread::yield();
+    return 1;
+  });
+  pool_handle<> second = pool->spawn([&] { ran = true; });
+  pool_handle<> third = pool->spawn([&] { ran = true; });
+  while (!begun.load()) std::this_thread::yield();
+  REQUIRE(second.cancel());
+  REQUIRE(second.done());
+  REQUIRE(rota_test::error_code_of([&] { rota::sync_wait(second); }) == rota::errc::task_cancelled);
+  REQUIRE_FALSE(second.cancel());
+  REQUIRE(third.cancel());
+  REQUIRE(first.cancel());
+  go.store(true);
+  REQUIRE(rota::sync_wait(first) == 1);
+  pool.reset();
+  REQUIRE(third.done());
+  REQUIRE_FALSE(ran);
+}
+
 TEST_CASE("an empty handle is refused") {
   pool_handle<> none;
   REQUIRE_FALSE(none.valid());

@@ -73,6 +73,17 @@ class frame_memory {
     put(cache, frame, class_for(size));
   }
 
+  /// A block that another thread may free counts as live on none.
+  static void* allocate_for_any_thread(std::size_t size) {
+    void* const block = allocate(size);
+    --this_threads_frames().obtained;
+    return block;
+  }
+  static void deallocate_on_any_thread(void* block, std::size_t size) noexcept {
+    ++this_threads_frames().obtained;
+    deallocate(block, size);
+  }
+
   /// Where a record of so many bytes belongs: it has no operator delete that knows its size.
   template <std::size_t size>
   static constexpr std::uint16_t record_class = ROTA_PLAIN_FRAMES || size > largest_frame ? no_class

@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include <coroutine>
+#include <cstddef>
 #include <new>
 #include <source_location>
 #include <string>
@@ -15,51 +16,53 @@
 #include <rota/base/callable.hpp>
 #include <rota/base/mutex_lock.hpp>
 #include <rota/coro/describe.hpp>
+#include <rota/coro/frame_memory.hpp>
 #include <rota/pool/pool_call.hpp>
 
 namespace rota {
 
 namespace detail {
 
-/// A spawned task or function of a pool, shared by its handle and the pool; each may be the last one to know it.
+/// A spawned task or function of a pool, shared by its handle and the pool; each may be the last one to know it. Mostly it ends
+/// before anybody waits for it, and then it takes no lock.
 class spawned_base {
  public:
-  spawned_base(thread_pool& pool, strand::step begin) : root_(*this, pool, begin) {}
+  spawned_base() noexcept = default;
   spawned_base(const spawned_base&) = delete;
   spawned_base& operator=(const spawned_base&) = delete;
+  static void* operator new(std::size_t size) { return frame_memory::allocate_for_any_thread(size); }
+  static void operator delete(void* block, std::size_t size) noexcept {
+    frame_memory::deallocate_on_any_thread(block, size);
+  }
 
-  void start() noexcept { pool_access::roots(root_.pool).start(root_); }
   void release() noexcept {
     if (references_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
     if (!retrieved_) report_lost();
-    destroy();
+    delete this;
   }
-  bool done() const noexcept {
-    const mutex_lock guard(mutex_);
-    return done_;
-  }
+  bool done() const noexcept { return state_.load(std::memory_order_acquire) == state::done; }
+  /// By the handle's owner.
   bool cancel(std::string_view reason, std::source_location where) {
-    const mutex_lock guard(mutex_);
-    if (done_ || cancel_asked_) return false;
-    reason_ = reason;
+    if (done() || cancel_asked_) return false;
     cancel_asked_ = true;
-    root_.cancel.reason = reason_;
-    root_.cancel.where = where;
-    root_.cancel.send(root_);
+    stop(reason, where);
     return true;
   }
 
   /// In a list; false: it has ended already.
   bool add(remote_waiter& waiter) noexcept {
     const mutex_lock guard(mutex_);
-    if (done_) return false;
+    state before = state::alone;
+    if (!state_.compare_exchange_strong(before, state::awaited, std::memory_order_acq_rel, std::memory_order_acquire) &&
+        before == state::done)
+      return false;
     waiter.next = std::exchange(waiters_, &waiter);
     return true;
   }
   /// False: it is about to be told.
   bool remove(remote_waiter& waiter) noexcept {
     const mutex_lock guard(mutex_);
-    if (done_) return false;
+    if (done()) return false;
     posted** link = &waiters_;
     while (*link != &waiter) link = &(*link)->next;
     *link = waiter.next;
@@ -69,86 +72,140 @@ class spawned_base {
 
  protected:
   virtual ~spawned_base() { pthread_mutex_destroy(&mutex_); }
-  static spawned_base& of(strand& s) noexcept { return static_cast<root&>(pool_root::of(s)).owner; }
-  strand& runs() noexcept { return root_.runs; }
-  /// What a strand does as the last thing.
-  static void ended(strand& s) noexcept {
-    spawned_base& self = of(s);
+  void tell_waiters() noexcept {
+    state before = state::alone;
+    if (state_.compare_exchange_strong(before, state::done, std::memory_order_acq_rel, std::memory_order_relaxed))
+      return;
     posted* waiter = nullptr;
     {
-      const mutex_lock guard(self.mutex_);
-      self.done_ = true;
-      waiter = std::exchange(self.waiters_, nullptr);
+      const mutex_lock guard(mutex_);
+      state_.store(state::done, std::memory_order_release);
+      waiter = std::exchange(waiters_, nullptr);
     }
     while (waiter) static_cast<remote_waiter*>(std::exchange(waiter, waiter->next))->wake();
-    pool_access::roots(self.root_.pool).remove(self.root_);
-    self.release();
   }
-  virtual const std::exception_ptr* error() const noexcept = 0;
 
  private:
-  struct root : pool_root {
-    root(spawned_base& o, thread_pool& p, strand::step begin)
-        : pool_root(pool_access::core(p), begin, &spawned_base::ended, std::source_location()), owner(o), pool(p) {}
-    spawned_base& owner;
-    thread_pool& pool;
-    cancel_message cancel;
-  };
+  enum class state : unsigned char { alone, awaited, done };
 
-  virtual void destroy() noexcept { delete this; }
+  virtual void stop(std::string_view reason, std::source_location where) = 0;
+  virtual const std::exception_ptr* error() const noexcept = 0;
+  virtual std::source_location subject() const noexcept = 0;
   ROTA_COLD void report_lost() const noexcept {
     const std::exception_ptr* const failure = error();
     if (!failure || is_cancellation(*failure)) return;
-    const std::source_location at = root_.subject();
+    const std::source_location at = subject();
     report("a task of a thread_pool, %s at %s:%u, ended with an exception that nobody retrieved: %s",
            at.function_name(), at.file_name(), static_cast<unsigned>(at.line()), describe(*failure).c_str());
   }
 
-  root root_;
   atomic<int> references_{2};
-  bool retrieved_ = false;                                     // the handle's own
-  mutable pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;  // of the rest
-  bool done_ = false;
-  bool cancel_asked_ = false;
-  posted* waiters_ = nullptr;
-  std::string reason_;
+  atomic<state> state_{state::alone};
+  bool retrieved_ = false;     // the handle's own, as the next one
+  bool cancel_asked_ = false;  // once is enough
+  pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
+  posted* waiters_ = nullptr;  // under the mutex
 };
 
 /// With the type of what comes out.
 template <class T>
 class spawned : public spawned_base {
  public:
-  using spawned_base::spawned_base;
   virtual task_outcome<T>& outcome() noexcept = 0;
   virtual bool was_cancelled() const noexcept = 0;
 };
 
 template <class F, class... Args>
-class spawned_call final : public spawned<typename stored_call<F, Args...>::value> {
+class spawned_call : public spawned<typename stored_call<F, Args...>::value> {
+ public:
   using stored = stored_call<F, Args...>;
   using value = typename stored::value;
 
- public:
   template <class G, class... As>
-  explicit spawned_call(thread_pool& pool, G&& f, As&&... args)
-      : spawned<value>(pool, &begin), call_(static_cast<G&&>(f), static_cast<As&&>(args)...) {}
-
+  explicit spawned_call(G&& f, As&&... args) : call_(static_cast<G&&>(f), static_cast<As&&>(args)...) {}
   task_outcome<value>& outcome() noexcept override { return call_.outcome; }
   bool was_cancelled() const noexcept override { return call_.was_cancelled(); }
 
- private:
-  static void begin(strand& s) noexcept {
-    auto& self = static_cast<spawned_call&>(spawned_call::of(s));
-    if constexpr (stored::result::is_coroutine) {
-      self.call_.begin_task(s);
-    } else {
-      if (!s.state.is_cancelled()) self.call_.call_plain();
-      s.end();
-    }
-  }
-  const std::exception_ptr* error() const noexcept override { return call_.outcome.error(); }
-
+ protected:
   stored call_;
+
+ private:
+  const std::exception_ptr* error() const noexcept override { return call_.outcome.error(); }
+};
+
+template <class F, class... Args>
+class spawned_task final : public spawned_call<F, Args...> {
+ public:
+  template <class... As>
+  explicit spawned_task(thread_pool& pool, As&&... f_and_args)
+      : spawned_call<F, Args...>(static_cast<As&&>(f_and_args)...), root_(*this, pool) {}
+  void start() noexcept { pool_access::roots(root_.pool).start(root_); }
+
+ private:
+  struct root : pool_root {
+    root(spawned_task& o, thread_pool& p)
+        : pool_root(pool_access::core(p), &begin, &ended, std::source_location()), owner(o), pool(p) {}
+    static spawned_task& of(strand& s) noexcept { return static_cast<root&>(pool_root::of(s)).owner; }
+    static void begin(strand& s) noexcept { of(s).call_.begin_task(s); }
+    static void ended(strand& s) noexcept {
+      spawned_task& self = of(s);
+      self.tell_waiters();
+      pool_access::roots(self.root_.pool).remove(self.root_);
+      self.release();
+    }
+    spawned_task& owner;
+    thread_pool& pool;
+    cancel_message cancel;
+  };
+
+  void stop(std::string_view reason, std::source_location where) override {
+    reason_ = reason;
+    root_.cancel.reason = reason_;
+    root_.cancel.where = where;
+    root_.cancel.send(root_);  // it may have ended; then nobody hears
+  }
+  std::source_location subject() const noexcept override { return root_.subject(); }
+
+  root root_;
+  std::string reason_;
+};
+
+template <class F, class... Args>
+class spawned_function final : public spawned_call<F, Args...> {
+ public:
+  template <class... As>
+  explicit spawned_function(thread_pool& pool, As&&... f_and_args)
+      : spawned_call<F, Args...>(static_cast<As&&>(f_and_args)...), job_(*this, pool) {}
+  void start() noexcept {
+    if (pool_access::roots(job_.pool).is_closing())
+      job_.drop(job_);
+    else
+      pool_access::core(job_.pool).submit(job_);
+  }
+
+ private:
+  struct job : pool_job {
+    job(spawned_function& o, thread_pool& p) noexcept : owner(o), pool(p) {
+      run = [](pool_job& self, pool_worker&) noexcept {
+        static_cast<job&>(self).owner.call_.call_plain();
+        self.drop(self);
+      };
+      drop = [](pool_job& self) noexcept {
+        spawned_function& mine = static_cast<job&>(self).owner;
+        mine.tell_waiters();
+        mine.release();
+      };
+    }
+    spawned_function& owner;
+    thread_pool& pool;
+  };
+
+  void stop(std::string_view, std::source_location) override {
+    if (pool_access::core(job_.pool).remove(job_)) job_.drop(job_);
+  }
+  std::source_location subject() const noexcept override { return {}; }
+
+  job job_;
 };
 
 template <class T>
@@ -233,11 +290,14 @@ class [[nodiscard]] pool_handle {
 
 template <class F, class... Args>
 auto thread_pool::spawn(F&& f, Args&&... args) {
-  using call = detail::spawned_call<std::decay_t<F>, std::decay_t<Args>...>;
+  using stored = detail::stored_call<std::decay_t<F>, std::decay_t<Args>...>;
+  using call =
+      std::conditional_t<stored::result::is_coroutine, detail::spawned_task<std::decay_t<F>, std::decay_t<Args>...>,
+                         detail::spawned_function<std::decay_t<F>, std::decay_t<Args>...>>;
   detail::refuse_unless_callable<std::decay_t<F>, std::decay_t<Args>...>();
   detail::refuse_empty(f, "thread_pool::spawn()");
   auto* task = new call(*this, std::forward<F>(f), std::forward<Args>(args)...);
-  pool_handle<typename detail::stored_call<std::decay_t<F>, std::decay_t<Args>...>::value> handle(*task);
+  pool_handle<typename stored::value> handle(*task);
   task->start();
   return handle;
 }

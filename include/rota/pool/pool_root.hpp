@@ -79,7 +79,7 @@ class root_list {
       root.previous = nullptr;
       if (first_) first_->previous = &root;
       first_ = &root;
-      if (closing_) tell(root);
+      if (is_closing()) tell(root);
     }
     root.runs.pool().submit(root.runs);
   }
@@ -93,13 +93,10 @@ class root_list {
   /// Cancels all of them, now and later.
   void close() noexcept {
     const mutex_lock guard(mutex_);
-    closing_ = true;
+    closing_.store(true, std::memory_order_relaxed);
     for (pool_root* root = first_; root; root = root->next) tell(*root);
   }
-  bool is_closing() const noexcept {
-    const mutex_lock guard(mutex_);
-    return closing_;
-  }
+  bool is_closing() const noexcept { return closing_.load(std::memory_order_relaxed); }
   /// Until all have ended. Those that have not by the deadline are named, and waited for all the same.
   void wait_until_empty(nanoseconds limit) noexcept {
     const mutex_lock guard(mutex_);
@@ -124,10 +121,10 @@ class root_list {
     root.shutdown.send(root);
   }
 
-  mutable pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
+  pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
   pthread_cond_t emptied_ = PTHREAD_COND_INITIALIZER;
   pool_root* first_ = nullptr;
-  bool closing_ = false;
+  std::atomic<bool> closing_{false};  // written under the mutex
 };
 
 }  // namespace rota::detail
