@@ -60,7 +60,7 @@ class frame_memory {
   static void* allocate(std::size_t size) {
     frame_cache& cache = this_threads_frames();
     if (ROTA_PLAIN_FRAMES || size > largest_frame) [[unlikely]]
-      return allocate_large(cache, size);
+      return allocate_large(size);
     return allocate_block(cache, class_for(size));
   }
 
@@ -91,9 +91,9 @@ class frame_memory {
                                                                                           : class_for(size);
   template <std::size_t size>
   static void* allocate_record() {
-    frame_cache& cache = this_threads_frames();
+    [[maybe_unused]] frame_cache& cache = this_threads_frames();
     if constexpr (record_class<size> == no_class)
-      return allocate_large(cache, size);
+      return allocate_large(size);
     else
       return allocate_block(cache, record_class<size>);
   }
@@ -133,7 +133,7 @@ class frame_memory {
   static void* allocate_block(frame_cache& cache, unsigned index) {
     frame_stack& stack = cache.stacks[index];
     if (stack.top == stack.base) [[unlikely]]
-      return refill(cache, index);
+      return refill(index);
     return *--stack.top;
   }
   static void put(frame_cache& cache, void* block, unsigned index) noexcept {
@@ -145,7 +145,8 @@ class frame_memory {
     *stack.top++ = block;
   }
 
-  ROTA_NOINLINE static void* allocate_large(frame_cache& cache, std::size_t size) {
+  ROTA_RARE static void* allocate_large(std::size_t size) {
+    frame_cache& cache = this_threads_frames();
     void* block = ::operator new(size, std::align_val_t(granule));
     ++cache.obtained;
     return block;
@@ -176,7 +177,8 @@ class frame_memory {
     return stack.base != nullptr;
   }
   // One block, and a few more for the next calls.
-  ROTA_NOINLINE static void* refill(frame_cache& cache, unsigned index) {
+  ROTA_RARE static void* refill(unsigned index) {
+    frame_cache& cache = this_threads_frames();
     frame_stack& stack = cache.stacks[index];
     void* one = nullptr;
     const bool open = open_stack(cache, stack, index);

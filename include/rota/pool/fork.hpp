@@ -57,7 +57,7 @@ class fork {
       worker.deque.publish(waiting);
       if (worker.must_leave()) [[unlikely]]
         return leave_all(worker, *newest, waiting);
-      home_.pool().parking.hint();
+      worker.pool().parking.hint();
     }
     return !run_all(worker, newest, waiting);
   }

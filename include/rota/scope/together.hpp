@@ -184,7 +184,9 @@ consteval bool are_arguments() {
 template <class... As>
 class pack_children {
  public:
-  explicit pack_children(As&&... as) : children_(static_cast<As&&>(as)...) {}
+  // Flatten: a std::tuple constructs and destroys its elements by one call for each.
+  [[gnu::flatten]] explicit pack_children(As&&... as) : children_(static_cast<As&&>(as)...) {}
+  [[gnu::flatten]] ~pack_children() {}
 
   static constexpr std::size_t size() noexcept { return sizeof...(As); }
   void make(line_mark where) {
@@ -198,11 +200,16 @@ class pack_children {
     return std::apply(f, children_);
   }
   template <class F>
-  void each(F f) {
-    std::apply([&](auto&... children) { (f(children), ...); }, children_);
+  [[gnu::always_inline]] void each(F f) {
+    each(f, std::index_sequence_for<As...>());
   }
 
  private:
+  template <class F, std::size_t... I>
+  [[gnu::always_inline]] void each(F& f, std::index_sequence<I...>) {
+    (f(std::get<I>(children_)), ...);
+  }
+
   std::tuple<held_child<As>...> children_;
 };
 
