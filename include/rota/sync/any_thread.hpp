@@ -2,7 +2,6 @@
 // cheaper, and say more when something is wrong.
 #pragma once
 
-#include <coroutine>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -11,9 +10,6 @@
 #include <rota/base/mutex_lock.hpp>
 #include <rota/base/report.hpp>
 #include <rota/base/usage_error.hpp>
-#include <rota/coro/executor.hpp>
-#include <rota/coro/line_mark.hpp>
-#include <rota/coro/task_state.hpp>
 #include <rota/sync/mutex.hpp>
 #include <rota/sync/remote_wait_list.hpp>
 #include <rota/sync/semaphore.hpp>
@@ -98,20 +94,16 @@ class mutex {
   }
   // False: those that waited were cancelled, and the state is `locked` again.
   ROTA_NOINLINE bool hand_over() noexcept {
-    detail::remote_wait* next = nullptr;
-    {
-      const detail::mutex_lock under_lock(waiters_.lock());
-      next = waiters_.first();
-      if (next)
-        waiters_.take_out(*next);
-      else
-        state_.store(locked, std::memory_order_relaxed);
-    }
-    if (next) detail::remote_wait_list::tell(*next);
+    detail::remote_telling telling(waiters_);
+    detail::remote_wait* const next = waiters_.first();
+    if (next)
+      telling.grant(waiters_, *next);
+    else
+      state_.store(locked, std::memory_order_relaxed);
     return next != nullptr;
   }
 
-  detail::remote_wait_list waiters_{"mutex"};
+  detail::remote_wait_list waiters_{"any_thread::mutex"};
   detail::atomic<std::uint32_t> state_{free};
 };
 
@@ -121,7 +113,8 @@ class semaphore : detail::remote_wait_list {
   using permits = detail::held_permits<semaphore>;
 
   explicit semaphore(std::size_t available) noexcept
-      : remote_wait_list("semaphore", [](remote_wait_list& self) noexcept { static_cast<semaphore&>(self).serve(0); }),
+      : remote_wait_list("any_thread::semaphore",
+                         [](remote_wait_list& self) noexcept { static_cast<semaphore&>(self).give_back(0); }),
         available_(available),
         there_are_(available) {}
   // Destroyed while somebody waits, it ends the program. Whoever holds permits must not outlive it.
@@ -136,15 +129,11 @@ class semaphore : detail::remote_wait_list {
   /// Adds permits: those that permits::forget() took out, or new ones. Plain threads, too. Throws usage_error (not_held), and
   /// adds none, when there would be more than SIZE_MAX, in stock and held together.
   void release(std::size_t n = 1) {
-    detail::posted_list served;
-    {
-      const detail::mutex_lock under_lock(lock());
-      if (n > SIZE_MAX - there_are_) [[unlikely]]
-        throw usage_error(usage_error::kind::not_held, "more permits than an any_thread::semaphore can have");
-      there_are_ += n;
-      put_back(n, served);
-    }
-    tell_all(served);
+    detail::remote_telling telling(*this);
+    if (n > SIZE_MAX - there_are_) [[unlikely]]
+      throw usage_error(usage_error::kind::not_held, "more permits than an any_thread::semaphore can have");
+    there_are_ += n;
+    put_back(n, telling);
   }
   /// A moment's view.
   std::size_t available() noexcept {
@@ -163,27 +152,20 @@ class semaphore : detail::remote_wait_list {
     available_ -= n;
     return true;
   }
-  void give_back(std::size_t n) noexcept { serve(n); }
+  void give_back(std::size_t n) noexcept {
+    detail::remote_telling telling(*this);
+    put_back(n, telling);
+  }
   void forget(std::size_t n) noexcept {
     const detail::mutex_lock under_lock(lock());
     there_are_ -= n;
   }
-  void serve(std::size_t more) noexcept {
-    detail::posted_list served;
-    {
-      const detail::mutex_lock under_lock(lock());
-      put_back(more, served);
-    }
-    tell_all(served);
-  }
   // Under the lock. From the front, whoever may have what there is.
-  void put_back(std::size_t n, detail::posted_list& served) noexcept {
+  void put_back(std::size_t n, detail::remote_telling& telling) noexcept {
     available_ += n;
     while (!empty() && first()->wants <= available_) {
-      detail::remote_wait& next = *first();
-      available_ -= next.wants;
-      take_out(next);
-      served.push(next);
+      available_ -= first()->wants;
+      telling.grant(*this, *first());
     }
   }
 
@@ -204,16 +186,9 @@ class event {
   [[nodiscard]] detail::remote_event_awaiter wait() noexcept;
   /// Everybody who waits now goes on, even if reset() follows before they run. Plain threads, too.
   void set() noexcept {
-    detail::posted_list all;
-    {
-      const detail::mutex_lock under_lock(waiters_.lock());
-      is_set_ = true;
-      while (detail::remote_wait* next = waiters_.first()) {
-        waiters_.take_out(*next);
-        all.push(*next);
-      }
-    }
-    detail::remote_wait_list::tell_all(all);
+    detail::remote_telling telling(waiters_);
+    is_set_ = true;
+    while (detail::remote_wait* next = waiters_.first()) telling.grant(waiters_, *next);
   }
   void reset() noexcept {
     const detail::mutex_lock under_lock(waiters_.lock());
@@ -227,7 +202,7 @@ class event {
  private:
   friend detail::remote_event_awaiter;
 
-  mutable detail::remote_wait_list waiters_{"event"};
+  mutable detail::remote_wait_list waiters_{"any_thread::event"};
   bool is_set_ = false;  // under the list's lock, so that who sees it set sees set() done with the event
 };
 
@@ -235,96 +210,48 @@ class event {
 
 namespace rota::detail {
 
-// In all of them await_suspend is out of line, and touches nothing when another thread may have the frame: clang 16 keeps
-// locals of an inlined one there.
-class [[nodiscard]] remote_mutex_awaiter : public remote_wait {
+class [[nodiscard]] remote_mutex_awaiter : public remote_await<remote_mutex_awaiter> {
  public:
   explicit remote_mutex_awaiter(any_thread::mutex& m) noexcept : mutex_(m) {}
-  bool await_ready() const noexcept { return false; }
-  template <class Promise>
-  ROTA_NOINLINE bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
-    task_state& me = suspend_at(handle, where);
-    if (me.is_cancelled()) [[unlikely]]
-      return withdraw_at_once(me, handle.address());
-    if (mutex_.try_take()) [[likely]]
-      return me.exec->takes_turns(handle.address());
-    return wait(me, handle.address());
-  }
   any_thread::mutex::guard await_resume() {
     check();
     return any_thread::mutex::guard(mutex_, this);
   }
 
  private:
-  ROTA_NOINLINE bool wait(task_state& me, void* its_frame) {
-    {
-      const mutex_lock under_lock(mutex_.waiters_.lock());
-      if (mutex_.mark_contended()) {
-        mutex_.waiters_.push(*this, me, its_frame);
-        return true;
-      }
-    }
-    return me.exec->takes_turns(its_frame);
-  }
+  friend remote_await;
+  remote_wait_list& list() noexcept { return mutex_.waiters_; }
+  bool get_at_once() noexcept { return mutex_.try_take(); }
+  bool get(remote_telling&) noexcept { return !mutex_.mark_contended(); }
 
   any_thread::mutex& mutex_;
 };
 
-class [[nodiscard]] remote_semaphore_awaiter : public remote_wait {
+class [[nodiscard]] remote_semaphore_awaiter : public remote_await<remote_semaphore_awaiter> {
  public:
   explicit remote_semaphore_awaiter(any_thread::semaphore& s, std::size_t n) noexcept : semaphore_(s) { wants = n; }
-  bool await_ready() const noexcept { return false; }
-  template <class Promise>
-  ROTA_NOINLINE bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
-    task_state& me = suspend_at(handle, where);
-    if (me.is_cancelled()) [[unlikely]]
-      return withdraw_at_once(me, handle.address());
-    return wait(me, handle.address());
-  }
   any_thread::semaphore::permits await_resume() {
     check();
     return any_thread::semaphore::permits(semaphore_, wants);
   }
 
  private:
-  ROTA_NOINLINE bool wait(task_state& me, void* its_frame) {
-    {
-      const mutex_lock under_lock(semaphore_.lock());
-      if (!semaphore_.try_take(wants)) {
-        semaphore_.push(*this, me, its_frame);
-        return true;
-      }
-    }
-    return me.exec->takes_turns(its_frame);
-  }
+  friend remote_await;
+  remote_wait_list& list() noexcept { return semaphore_; }
+  bool get(remote_telling&) noexcept { return semaphore_.try_take(wants); }
 
   any_thread::semaphore& semaphore_;
 };
 
-class [[nodiscard]] remote_event_awaiter : public remote_wait {
+class [[nodiscard]] remote_event_awaiter : public remote_await<remote_event_awaiter> {
  public:
   explicit remote_event_awaiter(any_thread::event& e) noexcept : event_(e) {}
-  bool await_ready() const noexcept { return false; }
-  template <class Promise>
-  ROTA_NOINLINE bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
-    task_state& me = suspend_at(handle, where);
-    if (me.is_cancelled()) [[unlikely]]
-      return withdraw_at_once(me, handle.address());
-    return wait(me, handle.address());
-  }
   void await_resume() const { check(); }
 
  private:
-  ROTA_NOINLINE bool wait(task_state& me, void* its_frame) {
-    {
-      const mutex_lock under_lock(event_.waiters_.lock());
-      if (!event_.is_set_) {
-        event_.waiters_.push(*this, me, its_frame);
-        return true;
-      }
-    }
-    return me.exec->takes_turns(its_frame);
-  }
+  friend remote_await;
+  remote_wait_list& list() noexcept { return event_.waiters_; }
+  bool get(remote_telling&) noexcept { return event_.is_set_; }
 
   any_thread::event& event_;
 };

@@ -146,9 +146,7 @@ class [[nodiscard]] receive_awaiter : public take_await<Store> {
   using take_await<Store>::take_await;
   typename Store::value_type await_resume() {
     this->check();
-    if (this->how != passing::done) [[unlikely]]
-      throw_passing(this->how);
-    return std::move(*this->got);
+    return received(*this);
   }
 };
 
@@ -158,9 +156,7 @@ class [[nodiscard]] next_awaiter : public take_await<Store> {
   using take_await<Store>::take_await;
   std::optional<typename Store::value_type> await_resume() {
     this->check();
-    if (this->how == passing::closed) [[unlikely]]
-      throw_passing(this->how);
-    return std::move(this->got);
+    return received_or_end(*this);
   }
 };
 
@@ -171,31 +167,14 @@ class [[nodiscard]] receive_many_awaiter : public take_await<Store> {
  public:
   receive_many_awaiter(shared_channel<Store>& channel, std::vector<item>& into, std::size_t limit)
       : take_await<Store>(channel), channel_(channel), into_(into), limit_(limit) {
-    if (limit == 0)
-      throw usage_error(usage_error::kind::invalid_argument, "receive_many(): the largest number of items is 0");
-    make_room();
+    begin_to_receive_many(into, limit);
   }
   std::size_t await_resume() {
     this->check();
-    if (this->how == passing::no_sender) return 0;
-    if (this->how != passing::done) [[unlikely]]
-      throw_passing(this->how);
-    into_.push_back(std::move(*this->got));
-    std::size_t n = 1;
-    for (; n != limit_; ++n) {
-      make_room();  // first: an item that was taken must not be lost for lack of memory
-      this->got.reset();
-      if (this->core().take(this->got) != passing::done) break;
-      into_.push_back(std::move(*this->got));
-    }
-    return n;
+    return received_many(*this, this->core(), into_, limit_);
   }
 
  private:
-  void make_room() {
-    if (into_.size() == into_.capacity()) into_.reserve(into_.empty() ? 8 : into_.size() * 2);
-  }
-
   const channel_reference<Store> channel_;  // it looks into the channel again when it goes on
   std::vector<item>& into_;
   const std::size_t limit_;
@@ -213,30 +192,30 @@ inline std::size_t checked_capacity(
 
 }  // namespace detail
 
-/// Room for one item in a channel. Sending through it does not wait; destroyed unused, it gives the room to the next who
-/// wants it. Counts as a sender.
-template <class T, class Store = detail::fifo_store<T>>
-class [[nodiscard]] permit {
+namespace detail {
+
+/// Room for one item in a channel, and an end that sends. Sending through it does not wait; destroyed unused, it gives the room
+/// to the next who wants it.
+template <class T, class Link>
+class [[nodiscard]] held_room {
  public:
-  permit(permit&&) noexcept = default;
-  permit& operator=(permit&& other) noexcept {
+  held_room(held_room&&) noexcept = default;
+  held_room& operator=(held_room&& other) noexcept {
     if (this != &other) {
       release();
       link_ = std::move(other.link_);
     }
     return *this;
   }
-  ~permit() { release(); }
+  ~held_room() { release(); }
 
   /// False when it was used or moved from.
   explicit operator bool() const noexcept { return static_cast<bool>(link_); }
   /// Once; throws std::errc::broken_pipe, with `item` untouched, when every receiver is gone, and errc::closed when the
   /// permit was used before.
   void send(T&& item) {
-    auto& channel = *link_;
-    if (channel.no_more_taken()) [[unlikely]]
-      detail::throw_passing(detail::passing::no_receiver);
-    channel.give_reserved(item);
+    if (!(*link_).give_reserved(item)) [[unlikely]]
+      throw_passing(passing::no_receiver);
     link_.close();
   }
   void send(const T& item)
@@ -246,18 +225,24 @@ class [[nodiscard]] permit {
     send(std::move(copy));
   }
 
+  // For the channels.
+  explicit held_room(Link&& link) noexcept : link_(std::move(link)) {}
+
  private:
-  friend sender<T, Store>;
-  friend detail::reserve_awaiter<Store>;
-  explicit permit(detail::sending_link<Store>&& link) noexcept : link_(std::move(link)) {}
   void release() noexcept {
     if (!link_) return;
     (*link_).release_reserved();
     link_.close();
   }
 
-  detail::sending_link<Store> link_;
+  Link link_;
 };
+
+}  // namespace detail
+
+/// What reserve() gives: room for one item. Counts as a sender.
+template <class T, class Store = detail::fifo_store<T>>
+using permit = detail::held_room<T, detail::sending_link<Store>>;
 
 namespace detail {
 template <class Store>
@@ -322,12 +307,12 @@ class sender {
   /// Waits for room and keeps it: `auto room = co_await tx.reserve(); room.send(make_item());` makes no item that a cancel
   /// or a closed channel would leave unsent. Throws as send(), and usage_error when the capacity is 0.
   detail::reserve_awaiter<Store> reserve() {
-    check_has_room();
+    detail::require_room_to_reserve(*link_);
     return detail::reserve_awaiter<Store>(*link_);
   }
   /// Nothing when it would have to wait.
   std::optional<permit<T, Store>> try_reserve() {
-    check_has_room();
+    detail::require_room_to_reserve(*link_);
     if (!try_give(nullptr)) return std::nullopt;
     return permit<T, Store>(link_.clone());
   }
@@ -349,12 +334,6 @@ class sender {
     if (how != detail::passing::waits) detail::throw_passing(how);
     return false;
   }
-  void check_has_room() const {
-    if ((*link_).capacity() == 0)
-      throw usage_error(usage_error::kind::invalid_argument,
-                        "a channel of capacity 0 has no room to reserve: an item goes from hand to hand");
-  }
-
   detail::sending_link<Store> link_;
 };
 

@@ -12,6 +12,7 @@
 #include <system_error>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <rota/base/error.hpp>
 #include <rota/base/usage_error.hpp>
@@ -57,6 +58,53 @@ enum class passing : std::uint8_t {
   if (how == passing::no_sender)
     throw std::system_error(make_error_code(errc::broken_promise), "the sender of a oneshot is gone");
   throw_passing(how);
+}
+
+// What an await, or a call that blocks, gives back, by how it ended.
+template <class Place>
+void require_passed(const Place& place) {
+  if (place.how != passing::done) [[unlikely]]
+    throw_passing(place.how);
+}
+template <class Place>
+auto received(Place& place) {
+  require_passed(place);
+  return std::move(*place.got);
+}
+template <class Place>
+auto received_or_end(Place& place) {
+  if (place.how == passing::closed) [[unlikely]]
+    throw_passing(place.how);
+  return std::move(place.got);
+}
+template <class Place>
+auto received_of_oneshot(Place& place) {
+  if (place.how != passing::done) [[unlikely]]
+    throw_oneshot_passing(place.how);
+  return std::move(*place.got);
+}
+/// An item that was taken must not be lost for lack of memory, so there is room for it first.
+template <class T>
+void make_room_for_one(std::vector<T>& into) {
+  if (into.size() == into.capacity()) into.reserve(into.empty() ? 8 : into.size() * 2);
+}
+template <class T>
+void begin_to_receive_many(std::vector<T>& into, std::size_t limit) {
+  if (limit == 0)
+    throw usage_error(usage_error::kind::invalid_argument, "receive_many(): the largest number of items is 0");
+  make_room_for_one(into);
+}
+template <class Place, class Channel, class T>
+std::size_t received_many(Place& place, Channel& channel, std::vector<T>& into, std::size_t limit) {
+  if (place.how == passing::no_sender) return 0;
+  into.push_back(received(place));
+  return 1 + channel.take_more(into, limit - 1);
+}
+template <class Channel>
+void require_room_to_reserve(const Channel& channel) {
+  if (channel.capacity() == 0)
+    throw usage_error(usage_error::kind::invalid_argument,
+                      "a channel of capacity 0 has no room to reserve: an item goes from hand to hand");
 }
 
 template <class T>
@@ -135,15 +183,30 @@ class channel_core {
     return no_more_given_ ? passing::no_sender : no_more_taken_ ? passing::closed : passing::waits;
   }
 
-  /// What a permit does with the room that it holds.
-  void give_reserved(item& what) noexcept {
+  /// Adds what is there, at most `limit`, to `into`; returns how many.
+  std::size_t take_more(std::vector<item>& into, std::size_t limit) {
+    std::optional<item> one;
+    for (std::size_t n = 0; n != limit; ++n) {
+      make_room_for_one(into);
+      if (take(one) != passing::done) return n;
+      into.push_back(std::move(*one));
+      one.reset();
+    }
+    return limit;
+  }
+
+  /// What a permit does with the room that it holds. False: no receiver is left, and nothing has happened.
+  bool give_reserved(item& what) noexcept {
     takers_.used_here();
+    if (no_more_taken_) [[unlikely]]
+      return false;
     --reserved_;
     if (!takers_.empty())
       hand_over(what);  // and the room goes to who waits for it
     else
       accept(&what);
     admit();
+    return true;
   }
   void release_reserved() noexcept {
     takers_.used_here();
@@ -271,8 +334,7 @@ class give_await : public give_place<typename Store::value_type> {
  protected:
   void conclude() const {
     this->check();
-    if (this->how != passing::done) [[unlikely]]
-      throw_passing(this->how);
+    require_passed(*this);
   }
   channel_core<Store>& core() const noexcept { return core_; }
 

@@ -58,6 +58,8 @@ class fifo_store {
 
   bool empty() const noexcept { return head_ == tail_; }
   std::size_t size() const noexcept { return tail_ - head_; }
+  /// For how many items there is memory.
+  std::size_t room() const noexcept { return slots_.count(); }
   /// Room for `n` items in all, so that put() cannot fail. Throws std::bad_alloc and changes nothing.
   void ensure(std::size_t n) {
     if (n > slots_.count()) [[unlikely]]

@@ -51,9 +51,7 @@ class [[nodiscard]] oneshot_awaiter : public take_await<fifo_store<T>> {
   using take_await<fifo_store<T>>::take_await;
   T await_resume() {
     this->check();
-    if (this->how != passing::done) [[unlikely]]
-      throw_oneshot_passing(this->how);
-    return std::move(*this->got);
+    return received_of_oneshot(*this);
   }
 };
 }  // namespace detail

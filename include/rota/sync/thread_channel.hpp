@@ -14,6 +14,7 @@
 #include <system_error>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <rota/base/error.hpp>
 #include <rota/base/usage_error.hpp>
@@ -41,6 +42,8 @@ class thread_channel_link {
     else
       channel.add_receiver();
   }
+  struct counted_already {};
+  thread_channel_link(thread_channel<T>& channel, counted_already) noexcept : channel_(&channel) {}
   thread_channel_link(thread_channel_link&& other) noexcept : channel_(std::exchange(other.channel_, nullptr)) {}
   thread_channel_link& operator=(thread_channel_link&& other) noexcept {
     if (this != &other) {
@@ -73,63 +76,113 @@ class thread_channel_link {
 };
 
 template <class T>
-class [[nodiscard]] thread_send_awaiter : public thread_channel_await<T, thread_give_place<T>> {
+using thread_sending_link = thread_channel_link<T, channel_side::sends>;
+
+template <class T>
+class [[nodiscard]] thread_send_awaiter : public thread_give_await<thread_send_awaiter<T>, T> {
+  using base = thread_give_await<thread_send_awaiter, T>;
+
  public:
-  using thread_channel_await<T, thread_give_place<T>>::thread_channel_await;
+  using base::base;
   await_in_the_expression_that_makes_it operator co_await() & = delete;
   pinned_awaiter<thread_send_awaiter> operator co_await() && noexcept { return pinned_awaiter(*this); }
-  void await_resume() {
+  void await_resume() const {
     this->check();
-    if (this->how != passing::done) throw_passing(this->how);
+    require_passed(*this);
   }
 };
 template <class T>
-class [[nodiscard]] thread_send_copy_awaiter : public thread_channel_await<T, thread_give_place<T>> {
+class [[nodiscard]] thread_send_copy_awaiter : public thread_give_await<thread_send_copy_awaiter<T>, T> {
+  using base = thread_give_await<thread_send_copy_awaiter, T>;
+
  public:
   thread_send_copy_awaiter(thread_channel<T>& channel, const T& gives)
-      : thread_channel_await<T, thread_give_place<T>>(channel, std::addressof(copy_)), copy_(gives) {}
-  void await_resume() {
+      : base(channel, std::addressof(copy_)), copy_(gives) {}
+  void await_resume() const {
     this->check();
-    if (this->how != passing::done) throw_passing(this->how);
+    require_passed(*this);
   }
 
  private:
   T copy_;
 };
 template <class T>
-class [[nodiscard]] thread_receive_awaiter : public thread_channel_await<T, thread_take_place<T>> {
+class [[nodiscard]] thread_reserve_awaiter : public thread_give_await<thread_reserve_awaiter<T>, T> {
+  using base = thread_give_await<thread_reserve_awaiter, T>;
+
  public:
-  using thread_channel_await<T, thread_take_place<T>>::thread_channel_await;
-  T await_resume() {
+  explicit thread_reserve_awaiter(thread_channel<T>& channel) : base(channel, static_cast<T*>(nullptr)) {
+    this->hold();
+  }
+  held_room<T, thread_sending_link<T>> await_resume() {
     this->check();
-    if (this->how != passing::done) throw_passing(this->how);
-    return std::move(*this->got);
+    require_passed(*this);
+    if (!this->channel().add_sender_if_open()) [[unlikely]] {
+      this->channel().release_reserved();
+      throw_passing(passing::closed);
+    }
+    using link = thread_sending_link<T>;
+    return held_room<T, link>(link(this->channel(), typename link::counted_already()));
   }
 };
 template <class T>
-class [[nodiscard]] thread_next_awaiter : public thread_channel_await<T, thread_take_place<T>> {
+class [[nodiscard]] thread_receive_awaiter : public thread_take_await<thread_receive_awaiter<T>, T> {
+  using base = thread_take_await<thread_receive_awaiter, T>;
+
  public:
-  using thread_channel_await<T, thread_take_place<T>>::thread_channel_await;
+  using base::base;
+  T await_resume() {
+    this->check();
+    return received(*this);
+  }
+};
+template <class T>
+class [[nodiscard]] thread_next_awaiter : public thread_take_await<thread_next_awaiter<T>, T> {
+  using base = thread_take_await<thread_next_awaiter, T>;
+
+ public:
+  using base::base;
   std::optional<T> await_resume() {
     this->check();
-    if (this->how == passing::closed) throw_passing(this->how);
-    return std::move(this->got);
+    return received_or_end(*this);
   }
 };
-
 template <class T>
-class [[nodiscard]] thread_oneshot_awaiter : public thread_channel_await<T, thread_take_place<T>> {
+class [[nodiscard]] thread_receive_many_awaiter : public thread_take_await<thread_receive_many_awaiter<T>, T> {
+  using base = thread_take_await<thread_receive_many_awaiter, T>;
+
  public:
-  using thread_channel_await<T, thread_take_place<T>>::thread_channel_await;
+  thread_receive_many_awaiter(thread_channel<T>& channel, std::vector<T>& into, std::size_t limit)
+      : base(channel), into_(into), limit_(limit) {
+    begin_to_receive_many(into, limit);
+    this->hold();
+  }
+  std::size_t await_resume() {
+    this->check();
+    return received_many(*this, this->channel(), into_, limit_);
+  }
+
+ private:
+  std::vector<T>& into_;
+  const std::size_t limit_;
+};
+template <class T>
+class [[nodiscard]] thread_oneshot_awaiter : public thread_take_await<thread_oneshot_awaiter<T>, T> {
+  using base = thread_take_await<thread_oneshot_awaiter, T>;
+
+ public:
+  using base::base;
   T await_resume() {
     this->check();
-    if (this->how != passing::done) [[unlikely]]
-      throw_oneshot_passing(this->how);
-    return std::move(*this->got);
+    return received_of_oneshot(*this);
   }
 };
 
 }  // namespace detail
+
+/// What reserve() gives: room for one item. Counts as a sender.
+template <class T>
+using thread_permit = detail::held_room<T, detail::thread_sending_link<T>>;
 
 /// The sending end of an mpsc_channel or mpmc_channel. Any thread; one end is used by one thread at a time.
 template <class T>
@@ -157,12 +210,7 @@ class thread_sender {
     return detail::thread_send_copy_awaiter<T>(*link_, item);
   }
   /// False, with `item` untouched, when it would have to wait. Throws std::errc::broken_pipe when every receiver is gone.
-  bool try_send(T&& item) {
-    detail::thread_give_place<T> place(std::addressof(item));
-    const detail::passing how = (*link_).give(place, false);
-    if (how != detail::passing::done && how != detail::passing::waits) detail::throw_passing(how);
-    return how == detail::passing::done;
-  }
+  bool try_send(T&& item) { return try_give(std::addressof(item)); }
   bool try_send(const T& item)
     requires std::is_copy_constructible_v<T>
   {
@@ -172,20 +220,26 @@ class thread_sender {
   /// For threads that run no tasks: blocks until the item was accepted. Throws as send(), and usage_error (blocking_in_loop)
   /// on the thread of an event loop or a pool.
   void blocking_send(T&& item) {
-    if (detail::blocking_guard::forbidden()) detail::throw_blocks_a_loop();
-    pthread_cond_t told = PTHREAD_COND_INITIALIZER;
-    detail::thread_give_place<T> place(std::addressof(item));
-    place.thread = &told;
-    detail::thread_channel<T>& channel = *link_;
-    if (channel.give(place, true) == detail::passing::waits) channel.block(place);
-    pthread_cond_destroy(&told);
-    if (place.how != detail::passing::done) detail::throw_passing(place.how);
+    detail::remote_give<T> place(std::addressof(item));
+    (*link_).block(place);
+    detail::require_passed(place);
   }
   void blocking_send(const T& item)
     requires std::is_copy_constructible_v<T>
   {
     T copy(item);
     blocking_send(std::move(copy));
+  }
+
+  /// As sender::reserve: room for one item, which may be sent on another thread than the one that waited for it.
+  detail::thread_reserve_awaiter<T> reserve() {
+    detail::require_room_to_reserve(*link_);
+    return detail::thread_reserve_awaiter<T>(*link_);
+  }
+  std::optional<thread_permit<T>> try_reserve() {
+    detail::require_room_to_reserve(*link_);
+    if (!try_give(nullptr)) return std::nullopt;
+    return thread_permit<T>(link_.clone());
   }
 
   void close() noexcept { link_.close(); }
@@ -195,8 +249,14 @@ class thread_sender {
 
  private:
   friend detail::channel_access;
-  using link = detail::thread_channel_link<T, detail::channel_side::sends>;
+  using link = detail::thread_sending_link<T>;
   explicit thread_sender(link&& l) noexcept : link_(std::move(l)) {}
+  bool try_give(T* item) {
+    detail::remote_give<T> place(item);
+    if (!(*link_).try_pass(place)) return false;
+    detail::require_passed(place);
+    return true;
+  }
 
   link link_;
 };
@@ -219,30 +279,35 @@ class thread_receiver {
   /// For tasks: as receiver::receive and next.
   detail::thread_receive_awaiter<T> receive() { return detail::thread_receive_awaiter<T>(*link_); }
   detail::thread_next_awaiter<T> next() { return detail::thread_next_awaiter<T>(*link_); }
+  /// As receiver::receive_many; one lock for all.
+  detail::thread_receive_many_awaiter<T> receive_many(std::vector<T>& into, std::size_t limit) {
+    return detail::thread_receive_many_awaiter<T>(*link_, into, limit);
+  }
   /// Nothing when it would have to wait, and at the end of the stream.
   std::optional<T> try_receive() {
-    detail::thread_take_place<T> place;
-    (void)(*link_).take(place, false);
+    detail::remote_take<T> place;
+    (void)(*link_).try_pass(place);
     return std::move(place.got);
   }
   /// For threads that run no tasks: blocks until there is an item; empty at the end of the stream. Throws usage_error
   /// (blocking_in_loop) on the thread of an event loop or a pool.
   std::optional<T> blocking_next() {
-    if (detail::blocking_guard::forbidden()) detail::throw_blocks_a_loop();
-    pthread_cond_t told = PTHREAD_COND_INITIALIZER;
-    detail::thread_take_place<T> place;
-    place.thread = &told;
-    detail::thread_channel<T>& channel = *link_;
-    if (channel.take(place, true) == detail::passing::waits) channel.block(place);
-    pthread_cond_destroy(&told);
-    if (place.how == detail::passing::closed) detail::throw_passing(place.how);
-    return std::move(place.got);
+    detail::remote_take<T> place;
+    (*link_).block(place);
+    return detail::received_or_end(place);
   }
   /// The same, but the end of the stream is errc::end_of_stream.
   T blocking_receive() {
-    std::optional<T> item = blocking_next();
-    if (!item) detail::throw_passing(detail::passing::no_sender);
-    return std::move(*item);
+    detail::remote_take<T> place;
+    (*link_).block(place);
+    return detail::received(place);
+  }
+  /// As receiver::receive_many, for threads that run no tasks.
+  std::size_t blocking_receive_many(std::vector<T>& into, std::size_t limit) {
+    detail::begin_to_receive_many(into, limit);
+    detail::remote_take<T> place;
+    (*link_).block(place);
+    return detail::received_many(place, *link_, into, limit);
   }
 
   void close() noexcept { link_.close(); }
@@ -261,9 +326,8 @@ class thread_receiver {
 namespace detail {
 template <class T, bool Many>
 channel_ends<thread_sender<T>, thread_receiver<T, Many>> make_thread_channel(std::size_t capacity) {
-  auto& channel = *new thread_channel<T>(checked_capacity(capacity));
-  return channel_access::ends_of<thread_sender<T>, thread_receiver<T, Many>,
-                                 thread_channel_link<T, channel_side::sends>,
+  auto& channel = *new thread_channel<T>(checked_capacity(capacity), !Many);
+  return channel_access::ends_of<thread_sender<T>, thread_receiver<T, Many>, thread_sending_link<T>,
                                  thread_channel_link<T, channel_side::receives>>(channel);
 }
 }  // namespace detail
@@ -326,9 +390,9 @@ class oneshot_receiver {
 
   detail::thread_oneshot_awaiter<T> receive() { return detail::thread_oneshot_awaiter<T>(*receiver_.link_); }
   T blocking_receive() {
-    std::optional<T> value = receiver_.blocking_next();
-    if (!value) detail::throw_oneshot_passing(detail::passing::no_sender);
-    return std::move(*value);
+    detail::remote_take<T> place;
+    (*receiver_.link_).block(place);
+    return detail::received_of_oneshot(place);
   }
   std::optional<T> try_receive() { return receiver_.try_receive(); }
   void close() noexcept { receiver_.close(); }

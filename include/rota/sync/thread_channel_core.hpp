@@ -1,96 +1,44 @@
 // The any-thread channels: items between tasks of any executors and plain threads, under one short lock.
 //
 // As in channel_core, an item goes from hand to hand, under the lock; whoever got or gave one is then out of the list, and
-// is told without the lock: a task by one post to its own executor, a thread by its condition variable. A cancel comes on
-// the task's own executor: it takes the task out of the list, or finds it gone, and then does nothing, for the post is on
-// its way and brings the item (rule R2).
+// is told without the lock (remote_wait_list.hpp). Where there is only one receiver, it fetches what is there as a whole,
+// and goes on without the lock (receiver_stock.hpp): senders and receiver meet once per batch.
 #pragma once
 
-#include <pthread.h>
-
-#include <coroutine>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <optional>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <rota/base/atomic.hpp>
 #include <rota/base/mutex_lock.hpp>
 #include <rota/base/usage_error.hpp>
-#include <rota/coro/cancellation.hpp>
-#include <rota/coro/describe.hpp>
-#include <rota/coro/executor.hpp>
 #include <rota/sync/channel_core.hpp>
 #include <rota/sync/item_store.hpp>
+#include <rota/sync/receiver_stock.hpp>
+#include <rota/sync/remote_wait_list.hpp>
 
 namespace rota::detail {
 
-/// Who waits in a thread_channel, in its own frame or on its own stack. Everything but `task` is guarded by the lock.
-struct thread_place : posted, custom_wait {
-  thread_place() noexcept = default;
-  thread_place(const thread_place&) = delete;
-  thread_place& operator=(const thread_place&) = delete;
-
-  task_state* task = nullptr;        // null: a plain thread
-  pthread_cond_t* thread = nullptr;  // which waits for this
-  thread_place* after = nullptr;     // in the list
-  thread_place* before = nullptr;    // in the list; in the first one the last
-  bool is_in = false;                // in the list
+template <class T>
+struct remote_give : remote_wait {
+  explicit remote_give(T* w) noexcept : what(w) {}
+  T* what;  // null: only the room for an item is wanted
+  passing how = passing::waits;
+};
+template <class T>
+struct remote_take : remote_wait {
+  std::optional<T> got;
   passing how = passing::waits;
 };
 
-class thread_place_list {
- public:
-  bool empty() const noexcept { return first_ == nullptr; }
-  thread_place* first() const noexcept { return first_; }
-  std::size_t size() const noexcept {
-    std::size_t n = 0;
-    for (const thread_place* p = first_; p; p = p->after) ++n;
-    return n;
-  }
-  void push(thread_place& p) noexcept {
-    p.is_in = true;
-    p.after = nullptr;
-    if (first_) {
-      p.before = first_->before;
-      p.before->after = &p;
-      first_->before = &p;
-    } else {
-      first_ = p.before = &p;
-    }
-  }
-  void remove(thread_place& p) noexcept {
-    if (p.after)
-      p.after->before = p.before;
-    else
-      first_->before = p.before;
-    (first_ == &p ? first_ : p.before->after) = p.after;
-    p.is_in = false;
-  }
-  /// Takes it out, and tells it when `told` is done.
-  void conclude(thread_place& p, passing how, posted_list& told) noexcept {
-    remove(p);
-    p.how = how;
-    if (p.task)
-      told.push(p);
-    else
-      pthread_cond_signal(p.thread);  // under the lock, so that the thread cannot be gone
-  }
-
- private:
-  thread_place* first_ = nullptr;
-};
-
-template <class T>
-struct thread_give_place : thread_place {
-  explicit thread_give_place(T* w) noexcept : what(w) {}
-  T* what;
-};
-template <class T>
-struct thread_take_place : thread_place {
-  std::optional<T> got;
-};
+[[noreturn]] ROTA_COLD inline void throw_blocks_a_loop() {
+  throw usage_error(usage_error::kind::blocking_in_loop,
+                    "a blocking send or receive on a thread that runs tasks: co_await the channel instead");
+}
 
 template <class T>
 class thread_channel {
@@ -98,115 +46,204 @@ class thread_channel {
   static_assert(std::is_object_v<T> && std::is_nothrow_move_constructible_v<T>,
                 "what goes through a channel must be an object whose move constructor is noexcept; others go through "
                 "it in a std::unique_ptr");
-  using give_place = thread_give_place<T>;
-  using take_place = thread_take_place<T>;
+  using item = T;
+  using give_place = remote_give<T>;
+  using take_place = remote_take<T>;
 
-  explicit thread_channel(std::size_t capacity) noexcept : capacity_(capacity) {}
+  thread_channel(std::size_t capacity, bool has_one_receiver) noexcept
+      : capacity_(capacity), has_one_receiver_(has_one_receiver) {}
   thread_channel(const thread_channel&) = delete;
   thread_channel& operator=(const thread_channel&) = delete;
-  ~thread_channel() { pthread_mutex_destroy(&mutex_); }
 
-  /// Gives the item, or puts the place into the list. May throw std::bad_alloc.
-  passing give(give_place& place, bool may_wait) {
-    const telling told(*this);
-    if (no_more_given_) return place.how = passing::closed;
-    if (no_more_taken_) return place.how = passing::no_receiver;
-    if (thread_place* first = takers_.first()) {
-      static_cast<take_place&>(*first).got.emplace(static_cast<T&&>(*place.what));
-      ++given_;
-      takers_.conclude(*first, passing::done, told.list);
-      return place.how = passing::done;
-    }
-    if (items_.size() < capacity_) {
-      items_.ensure(items_.size() + 1);
-      put(*place.what);
-      return place.how = passing::done;
-    }
-    if (may_wait) enter(givers_, place);
-    return passing::waits;
-  }
-  passing take(take_place& place, bool may_wait) noexcept {
-    const telling told(*this);
-    if (!items_.empty()) {
-      items_.take(place.got);
-      if (thread_place* first = givers_.first()) {
-        put(*static_cast<give_place&>(*first).what);  // there was room for as many before
-        givers_.conclude(*first, passing::done, told.list);
+  remote_wait_list& list_of(const give_place&) noexcept { return givers_; }
+  remote_wait_list& list_of(const take_place&) noexcept { return takers_; }
+  std::size_t capacity() const noexcept { return capacity_; }
+
+  // ---- under the lock. False: it would have to wait, which must follow if `waits`; else place.how says what happened.
+
+  bool pass(give_place& place, remote_telling& telling, bool waits) {
+    if (no_more_given_) return ends(place, passing::closed);
+    if (no_more_taken_) return ends(place, passing::no_receiver);
+    for (bool last_look = !waits;; last_look = true) {
+      admit(telling);  // the receiver may have made room, and not come to it yet
+      if (givers_.empty() && place.what && !takers_.empty()) {
+        hand_over(*place.what, telling);
+        return ends(place, passing::done);
       }
-      return place.how = passing::done;
+      if (givers_.empty() && has_room()) {
+        items_.ensure(size() + reserved_ + 1);  // also for what waits, later
+        accept(place.what);
+        if (waits && last_look) stock_gate_.have_room();
+        return ends(place, passing::done);
+      }
+      if (last_look) return false;
+      stock_gate_.want_room();
     }
-    if (thread_place* first = givers_.first()) {
-      place.got.emplace(static_cast<T&&>(*static_cast<give_place&>(*first).what));
-      ++given_;
-      givers_.conclude(*first, passing::done, told.list);
-      return place.how = passing::done;
+  }
+  bool pass(take_place& place, remote_telling& telling, bool /*waits*/) noexcept {
+    if (fetches()) {
+      stock_.swap(items_);
+      stock_gate_.filled(stock_.size());
     }
-    if (no_more_given_) return place.how = passing::no_sender;
-    if (no_more_taken_) return place.how = passing::closed;
-    if (may_wait) enter(takers_, place);
-    return passing::waits;
+    if (fifo_store<T>& from = stock_.empty() ? items_ : stock_; !from.empty()) {
+      from.take(place.got);
+      stock_gate_.filled(stock_.size());
+      admit(telling);
+      return ends(place, passing::done);
+    }
+    if (remote_wait* first = givers_.first()) {
+      auto& giver = static_cast<give_place&>(*first);
+      if (giver.what) {
+        place.got.emplace(static_cast<T&&>(*giver.what));
+        ++given_;
+        conclude(givers_, giver, passing::done, telling);
+        return ends(place, passing::done);
+      }
+    }
+    if (no_more_given_) return ends(place, passing::no_sender);
+    if (no_more_taken_) return ends(place, passing::closed);
+    return false;
   }
-  /// On a plain thread, after give() or take() said that it waits.
-  void block(thread_place& place) noexcept {
-    const mutex_lock guard(mutex_);
-    while (place.is_in) pthread_cond_wait(place.thread, &mutex_);
-  }
-  /// False: too late.
-  template <class Place>
-  bool withdraw(Place& place) noexcept {
-    const mutex_lock guard(mutex_);
-    if (!place.is_in) return false;
-    if constexpr (std::is_same_v<Place, give_place>)
-      givers_.remove(place);
-    else
-      takers_.remove(place);
+
+  // ---- without it
+
+  /// The only receiver, from what it has fetched.
+  bool take_from_stock(std::optional<T>& into) noexcept {
+    if (stock_.empty()) return false;
+    stock_.take(into);
+    if (stock_gate_.took_one(stock_.size())) [[unlikely]]
+      let_givers_in();
     return true;
+  }
+  bool try_pass(give_place& place) {
+    remote_telling telling(givers_);
+    return pass(place, telling, false);
+  }
+  bool try_pass(take_place& place) noexcept {
+    if (take_from_stock(place.got)) return ends(place, passing::done);
+    remote_telling telling(takers_);
+    return pass(place, telling, false);
+  }
+  /// On a plain thread, which sleeps until it is done.
+  template <class Place>
+  void block(Place& place) {
+    if (blocking_guard::forbidden()) throw_blocks_a_loop();
+    if constexpr (std::is_same_v<Place, take_place>) {
+      if (take_from_stock(place.got)) {
+        place.how = passing::done;
+        return;
+      }
+    }
+    constexpr bool gives = std::is_same_v<Place, give_place>;
+    const bool patient = gives && has_one_receiver_ && capacity_ >= least_patience;
+    thread_parker here;
+    {
+      remote_telling telling(list_of(place));
+      if (pass(place, telling, !patient)) return;
+      list_of(place).push(place, here);
+    }
+    if (patient) {
+      // The receiver lets us in when it fetches again. To be woken for every item that it takes until then would cost both of
+      // us more than the items.
+      if (here.wait_briefly()) return;
+      remote_telling telling(givers_);
+      stock_gate_.want_room();
+      admit(telling);
+    }
+    here.wait();
+  }
+  /// Adds what is there, at most `limit`, to `into`. Returns how many. May throw what the vector throws.
+  std::size_t take_more(std::vector<T>& into, std::size_t limit) {
+    std::optional<T> one;
+    std::size_t n = 0;
+    while (n != limit) {
+      if (into.size() == into.capacity()) into.reserve(into.empty() ? 8 : into.size() * 2);
+      const std::size_t before = n;
+      const std::size_t most = into.capacity() - into.size() < limit - n ? into.capacity() - into.size() : limit - n;
+      for (; n - before != most && take_from_stock(one); ++n) into.push_back(std::move(*one));
+      if (n - before == most) continue;
+      remote_telling telling(takers_);
+      for (take_place place; n - before != most && pass(place, telling, false) && place.how == passing::done; ++n) {
+        into.push_back(std::move(*place.got));
+        place.got.reset();
+      }
+      if (n - before != most) break;
+    }
+    return n;
+  }
+
+  /// What a permit does with the room that it holds. False: no receiver is left, and nothing has happened.
+  bool give_reserved(T& what) noexcept {
+    remote_telling telling(givers_);
+    if (no_more_taken_) return false;
+    --reserved_;
+    if (!takers_.empty())
+      hand_over(what, telling);
+    else
+      accept(&what);
+    admit(telling);
+    return true;
+  }
+  void release_reserved() noexcept {
+    remote_telling telling(givers_);
+    --reserved_;
+    admit(telling);
   }
 
   /// An end more, which holds the channel until it has dropped itself and called let_go().
   void add_sender() noexcept {
-    const mutex_lock guard(mutex_);
+    const mutex_lock guard(givers_.lock());
     ++senders_;
     hold();
   }
+  /// For a permit. False: the last sender was closed after the room was granted.
+  bool add_sender_if_open() noexcept {
+    const mutex_lock guard(givers_.lock());
+    if (no_more_given_) return false;
+    ++senders_;
+    hold();
+    return true;
+  }
   void add_receiver() noexcept {
-    const mutex_lock guard(mutex_);
+    const mutex_lock guard(givers_.lock());
     ++receivers_;
     hold();
   }
   void drop_sender() noexcept {
-    const telling told(*this);
-    if (--senders_ == 0) {
-      no_more_given_ = true;
-      while (thread_place* first = takers_.first()) takers_.conclude(*first, passing::no_sender, told.list);
-      while (thread_place* first = givers_.first()) givers_.conclude(*first, passing::closed, told.list);
-    }
+    remote_telling telling(givers_);
+    if (--senders_ != 0) return;
+    no_more_given_ = true;
+    end_all<take_place>(takers_, passing::no_sender, telling);
+    end_all<give_place>(givers_, passing::closed, telling);
   }
   void drop_receiver() noexcept {
-    fifo_store<T> left;  // destroyed without the lock
-    const telling told(*this);
-    if (--receivers_ == 0) {
-      no_more_taken_ = true;
-      while (thread_place* first = givers_.first()) givers_.conclude(*first, passing::no_receiver, told.list);
-      while (thread_place* first = takers_.first()) takers_.conclude(*first, passing::closed, told.list);
-      left.swap(items_);
-    }
+    fifo_store<T> left, fetched;  // destroyed without the lock
+    remote_telling telling(takers_);
+    if (--receivers_ != 0) return;
+    no_more_taken_ = true;
+    end_all<give_place>(givers_, passing::no_receiver, telling);
+    end_all<take_place>(takers_, passing::closed, telling);
+    left.swap(items_);
+    fetched.swap(stock_);
+    stock_gate_.filled(0);
   }
   /// Whoever lets go last, of the ends and of the tasks that wait, destroys the channel.
+  void hold() noexcept { held_.fetch_add(1, std::memory_order_relaxed); }
   void let_go() noexcept {
     if (held_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
   }
 
-  bool has_receiver() const noexcept {
-    const mutex_lock guard(mutex_);
+  bool has_receiver() noexcept {
+    const mutex_lock guard(givers_.lock());
     return !no_more_taken_;
   }
-  channel_statistics statistics() const noexcept {
-    const mutex_lock guard(mutex_);
+  channel_statistics statistics() noexcept {
+    const mutex_lock guard(givers_.lock());
     channel_statistics s;
     s.capacity = capacity_;
-    s.size = items_.size();
+    s.size = size();
     s.peak = peak_;
+    s.reserved = reserved_;
     s.sent = given_;
     s.senders = senders_;
     s.receivers = receivers_;
@@ -216,38 +253,88 @@ class thread_channel {
   }
 
  private:
-  // Holds the lock, and then tells those who go on. Their frames may be gone as soon as they were told.
-  struct telling {
-    explicit telling(thread_channel& c) noexcept : channel(c) { pthread_mutex_lock(&c.mutex_); }
-    telling(const telling&) = delete;
-    telling& operator=(const telling&) = delete;
-    ~telling() {
-      pthread_mutex_unlock(&channel.mutex_);
-      while (posted* one = list.pop()) static_cast<thread_place&>(*one).task->exec->post(*one);
+  template <class Place>
+  static bool ends(Place& place, passing how) noexcept {
+    place.how = how;
+    return true;
+  }
+  static void conclude(remote_wait_list& list, give_place& place, passing how, remote_telling& telling) noexcept {
+    place.how = how;
+    telling.grant(list, place);
+  }
+  template <class Place>
+  static void end_all(remote_wait_list& list, passing how, remote_telling& telling) noexcept {
+    while (remote_wait* first = list.first()) {
+      static_cast<Place&>(*first).how = how;
+      telling.grant(list, *first);
     }
+  }
+
+  std::size_t size() const noexcept { return items_.size() + stock_gate_.left(); }
+  bool has_room() const noexcept { return size() + reserved_ < capacity_; }
+  void hand_over(T& what, remote_telling& telling) noexcept {
+    auto& taker = static_cast<take_place&>(*takers_.first());
+    taker.got.emplace(static_cast<T&&>(what));
+    taker.how = passing::done;
+    ++given_;
+    telling.grant(takers_, taker);
+  }
+  // There is room, and memory for it.
+  void accept(T* what) noexcept {
+    if (!what) {
+      ++reserved_;
+      return;
+    }
+    items_.put(static_cast<T&&>(*what));
+    ++given_;
+    if (size() > peak_) peak_ = size();
+  }
+  void admit(remote_telling& telling) noexcept {
+    if (givers_.empty()) return;
+    while (remote_wait* first = givers_.first()) {
+      auto& giver = static_cast<give_place&>(*first);
+      const bool directly = giver.what && !takers_.empty();
+      if (!directly && !has_room()) return;
+      if (directly)
+        hand_over(*giver.what, telling);
+      else
+        accept(giver.what);
+      conclude(givers_, giver, passing::done, telling);
+    }
+    stock_gate_.have_room();
+  }
+  ROTA_NOINLINE void let_givers_in() noexcept {
+    remote_telling telling(givers_);
+    admit(telling);
+  }
+  // For the only receiver, whose stock is used up: the stores change places, if the other one can be as large.
+  bool fetches() noexcept {
+    if (!has_one_receiver_ || items_.size() < 2 || !stock_.empty()) return false;
+    try {
+      stock_.ensure(items_.room());
+    } catch (const std::bad_alloc&) {
+      return false;
+    }
+    return true;
+  }
+  // After a cancel took a giver out: the next one may want what its predecessor could not get.
+  struct giver_list : remote_wait_list {
+    explicit giver_list(thread_channel& c) noexcept
+        : remote_wait_list(
+              "any_thread channel",
+              [](remote_wait_list& self) noexcept { static_cast<giver_list&>(self).channel.let_givers_in(); }),
+          channel(c) {}
     thread_channel& channel;
-    mutable posted_list list;
   };
 
-  void hold() noexcept { held_.fetch_add(1, std::memory_order_relaxed); }
-  void enter(thread_place_list& list, thread_place& place) noexcept {
-    list.push(place);
-    if (!place.task) return;
-    hold();  // a cancel may look into the channel after both ends were closed
-    // Under the lock: a moment later another thread may post.
-    place.task->waits_for(static_cast<custom_wait*>(&place), wait_kind::custom);
-  }
-  void put(T& what) noexcept {
-    items_.put(static_cast<T&&>(what));
-    ++given_;
-    if (items_.size() > peak_) peak_ = items_.size();
-  }
+  static constexpr std::size_t least_patience = 16;  // a smaller capacity is for who wants to wait for each other
 
-  mutable pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;  // guards all of this
   const std::size_t capacity_;
+  const bool has_one_receiver_;
+  giver_list givers_{*this};  // its lock guards all of this but the stock
+  remote_wait_list takers_{"any_thread channel", givers_, nullptr};
   fifo_store<T> items_;
-  thread_place_list givers_;
-  thread_place_list takers_;
+  std::size_t reserved_ = 0;
   std::size_t senders_ = 0;
   std::size_t receivers_ = 0;
   std::size_t peak_ = 0;
@@ -255,85 +342,55 @@ class thread_channel {
   bool no_more_given_ = false;
   bool no_more_taken_ = false;
   atomic<std::size_t> held_{0};  // by ends and by waiting tasks; not under the lock, which goes with the channel
+  receiver_stock stock_gate_;
+  fifo_store<T> stock_;  // the only receiver's
 };
 
 /// Awaits a give or a take; Place is one of the channel's.
-template <class T, class Place>
-class thread_channel_await : public Place {
+template <class Self, class T, class Place>
+class thread_channel_await : public remote_await<Self, Place> {
+  using base = remote_await<Self, Place>;
+
  public:
   template <class... Args>
-  explicit thread_channel_await(thread_channel<T>& channel, Args... args) noexcept : Place(args...), channel_(channel) {
-    this->cancel = &cancelled_while_waiting;
-    posted::run = &go_on;
-  }
+  explicit thread_channel_await(thread_channel<T>& channel, Args... args) noexcept : base(args...), channel_(channel) {}
   ~thread_channel_await() {
-    if (waiting_) [[unlikely]]
-      trap("%s, was destroyed while it waited for a channel; a started task must be joined or cancelled",
-           describe(*this->task).c_str());
+    if (holds_) channel_.let_go();
   }
-
-  bool await_ready() const noexcept { return false; }
-  template <class Promise>
-  bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
-    return begin(suspend_at(handle, where), handle.address());
-  }
-  bool withdrawn() const noexcept { return withdrawn_; }
 
  protected:
-  /// Back in the task.
-  void check() const {
-    if (withdrawn_) [[unlikely]]
-      throw_cancelled(*this->task);
+  thread_channel<T>& channel() const noexcept { return channel_; }
+  // From here on the channel outlives the awaiter: after the wait it is used again.
+  void hold() noexcept {
+    channel_.hold();
+    holds_ = true;
   }
 
  private:
-  // Out of line, and nothing of *this is touched once another thread may resume the frame.
-  ROTA_NOINLINE bool begin(task_state& me, void* its_frame) {
-    this->task = &me;
-    this->frame = its_frame;
-    executor& exec = *me.exec;
-    if (me.is_cancelled()) {
-      withdrawn_ = true;
-      return exec.takes_turns(its_frame);
-    }
-    waiting_ = true;
-    passing ended;
-    if constexpr (std::is_same_v<Place, thread_give_place<T>>) {
-      try {
-        ended = channel_.give(*this, true);
-      } catch (...) {
-        waiting_ = false;
-        throw;
-      }
+  friend base;
+  remote_wait_list& list() noexcept { return channel_.list_of(*this); }
+  bool get_at_once() noexcept {
+    if constexpr (std::is_same_v<Place, remote_take<T>>) {
+      if (!channel_.take_from_stock(this->got)) return false;
+      this->how = passing::done;
+      return true;
     } else {
-      ended = channel_.take(*this, true);
+      return false;
     }
-    if (ended == passing::waits) return true;
-    waiting_ = false;
-    return exec.takes_turns(its_frame);
   }
-  // Both on its own executor; one of them ends the wait, once.
-  static void go_on(posted& self) noexcept { static_cast<thread_channel_await&>(self).end_wait(); }
-  static void cancelled_while_waiting(custom_wait& wait) noexcept {
-    auto& self = static_cast<thread_channel_await&>(wait);
-    if (!self.channel_.template withdraw<Place>(self)) return;
-    self.withdrawn_ = true;
-    self.end_wait();
-  }
-  void end_wait() noexcept {
-    waiting_ = false;  // here, and not when it is resumed: a time limit does not ask a withdrawn wait for its result
-    channel_.let_go();
-    make_ready(this->frame);
+  bool get(remote_telling& telling) noexcept(std::is_same_v<Place, remote_take<T>>) {
+    if (channel_.pass(*this, telling, true)) return true;
+    if (!holds_) hold();  // a cancel may look into the channel after both ends were closed
+    return false;
   }
 
-  thread_channel<T>& channel_;  // alive while this waits
-  bool waiting_ = false;
-  bool withdrawn_ = false;
+  thread_channel<T>& channel_;
+  bool holds_ = false;
 };
 
-[[noreturn]] ROTA_COLD inline void throw_blocks_a_loop() {
-  throw usage_error(usage_error::kind::blocking_in_loop,
-                    "a blocking send or receive on a thread that runs tasks: co_await the channel instead");
-}
+template <class Self, class T>
+using thread_give_await = thread_channel_await<Self, T, remote_give<T>>;
+template <class Self, class T>
+using thread_take_await = thread_channel_await<Self, T, remote_take<T>>;
 
 }  // namespace rota::detail
