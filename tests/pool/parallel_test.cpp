@@ -40,6 +40,22 @@ TEST_CASE("every index is visited once, on any number of threads, with any grain
     }
 }
 
+TEST_CASE("the last part is cut where others have run out of work") {
+  thread_pool pool(2);  // parts of 100 elements
+  std::atomic<int> others{0};
+  bool were_visited = false;
+  const auto all = [&]() -> task<> {
+    co_await rota::parallel_for(0, 1600, [&](int i) {
+      if (i >= 25) others.fetch_add(1);
+      if (i != 0) return;
+      for (int tries = 0; tries != 20'000'000 && others.load() != 1575; ++tries) std::this_thread::yield();
+      were_visited = others.load() == 1575;  // those behind it, which have been in its part
+    });
+  };
+  rota::sync_wait(pool.run(all));
+  REQUIRE(were_visited);
+}
+
 TEST_CASE("an empty range does nothing, and a loop's task may use it, too") {
   int visits = 0;
   rota_test::run([&]() -> task<> {

@@ -39,13 +39,19 @@ class parallel_failure {
   std::exception_ptr error_;
 };
 
+/// Has this worker nothing left that others could take?
+inline bool is_bare(task_state& me) noexcept {
+  return me.exec->is_strand() && static_cast<strand&>(*me.exec).worker().deque.size() == 0;
+}
+
 /// One node of the tree. No value: it failed, or something before it did.
 template <class Work>
 task<std::optional<typename Work::value>> divide(Work& work, parallel_failure& failure, typename Work::piece piece) {
   std::optional<typename Work::value> result;
+  task_state& me = co_await this_state_awaiter();
   try {
     if (failure.is_set()) co_return result;
-    if (work.is_small(piece)) {
+    if (work.is_small(piece, is_bare(me))) {
       result.emplace(work.part(piece));
     } else {
       typename Work::piece rest = work.cut(piece);
@@ -88,7 +94,8 @@ class parallel_indices {
     Index first, last;
   };
 
-  bool is_small(const piece& p) const noexcept { return p.size() <= grain_; }
+  /// `bare`: somebody who has nothing to do would find nothing to steal here.
+  bool is_small(const piece& p, bool bare) const noexcept { return p.size() <= (bare ? finest_ : grain_); }
   /// Takes the second half away.
   piece cut(piece& p) const noexcept {
     const auto middle = static_cast<Index>(p.first + static_cast<Index>(p.size() / 2));
@@ -99,14 +106,21 @@ class parallel_indices {
   parallel_indices(Index first, Index last, Index grain) noexcept
       : all_(first, first < last ? last : first), grain_(grain > 0 ? static_cast<std::size_t>(grain) : 0) {}
 
-  // Eight parts for each worker, if nothing was asked for: enough to even out parts of different lengths.
-  void choose_grain(std::size_t workers) noexcept {
-    if (grain_ == 0) grain_ = all_.size() / (workers * 8);
-    if (grain_ == 0) grain_ = 1;
+  // Eight parts for each worker, if nothing was asked for; `finer` times as many where others have run out of work, as they
+  // do towards the end: nobody waits long for the last part.
+  void choose_grain(std::size_t workers, std::size_t finer) noexcept {
+    finest_ = grain_;
+    if (grain_ != 0) return;
+    const std::size_t parts = workers * 8;
+    grain_ = at_least_one(all_.size() / parts);
+    finest_ = workers == 1 ? grain_ : at_least_one(grain_ / finer);
   }
+
+  static std::size_t at_least_one(std::size_t n) noexcept { return n != 0 ? n : 1; }
 
   piece all_;
   std::size_t grain_;
+  std::size_t finest_ = 1;
 };
 
 template <class F, class... Args>
