@@ -48,7 +48,7 @@ task<std::uint64_t> tree(ledger& book, std::uint64_t seed, int depth) {
     book.thrown.fetch_add(1, std::memory_order_relaxed);
     throw std::runtime_error("at random");
   }
-  if (depth == 0) co_return 1;
+  if (depth == 0) co_return std::uint64_t{1};
   std::uint64_t sum = 1;
   bool forgives = dice.below(2) == 0;
   try {

@@ -101,7 +101,10 @@ struct loop_seat {
 /// any of them may post to every other one.
 class loop_crew {
  public:
-  explicit loop_crew(const loop_group_options& options) noexcept : options_(options) {}
+  explicit loop_crew(const loop_group_options& options) : options_(options) {
+    seats_.reserve(options.loops);
+    threads_.reserve(options.loops);
+  }
   loop_crew(const loop_crew&) = delete;
   loop_crew& operator=(const loop_crew&) = delete;
   ~loop_crew() {
@@ -113,15 +116,13 @@ class loop_crew {
   void add(owned<loop_seat> seat) {
     seat->crew = this;
     seat->index = seats_.size();
-    seats_.push_back(nullptr);
-    seats_.back() = seat.release();
+    seats_.push_back(seat.release());
   }
   std::size_t size() const noexcept { return seats_.size(); }
   event_loop& loop(std::size_t i) const noexcept { return *seats_[i]->loop; }
 
   /// False: there is not a single thread, and nobody will be told; check() says why.
-  bool start(remote_waiter& waiter) {
-    threads_.reserve(seats_.size());
+  bool start(remote_waiter& waiter) noexcept {
     waiter_ = &waiter;
     // Signals are for the threads of the program.
     sigset_t all, before;
