@@ -264,6 +264,46 @@ TEST_CASE("ten thousand sleepers wake in order") {
   rota_test::require_quiescent(m.loop());
 }
 
+TEST_CASE("yields of the only ready task count as iterations, and let the kernel, timers and posts have their turn") {
+  rota_test::run([]() -> task<> {
+    rota::event_loop& loop = *rota::event_loop::current();
+    const rota::event_loop_statistics before = loop.statistics();
+    for (int i = 0; i != 1000; ++i) co_await rota::yield();
+    const rota::event_loop_statistics after = loop.statistics();
+    REQUIRE(after.iterations - before.iterations == 1000);
+    REQUIRE(after.steps - before.steps == 1000);
+
+    bool slept = false;
+    const auto sleeper = [&]() -> task<> {
+      co_await rota::sleep_for(1ms);
+      slept = true;
+    };
+    const rota::join_handle<> ends = rota::spawn(sleeper);
+    while (!slept) co_await rota::yield();
+    bool posted = false;
+    loop.call_soon_threadsafe([&] { posted = true; });
+    while (!posted) co_await rota::yield();
+  });
+}
+
+TEST_CASE("a run that is stopped ends with the batch, also when its only task yields on and on") {
+  rota::event_loop loop;
+  int went_on = 0;
+  const auto body = [&]() -> task<> {
+    for (;;) {
+      co_await rota::yield();
+      loop.stop();
+      co_await rota::yield();
+      ++went_on;
+    }
+  };
+  loop.call_soon([&] { (void)rota::spawn(body); });
+  for (int runs = 0; runs != 3; ++runs) {
+    loop.run();
+    REQUIRE(went_on == runs);
+  }
+}
+
 TEST_CASE("sleep and spawn need an event loop, yield does not") {
   const auto sleeps = []() -> task<> { co_await rota::sleep_for(1ms); };
   REQUIRE(rota_test::usage_error_of([&] { rota::sync_wait(sleeps()); }) == rota::usage_error::kind::no_event_loop);

@@ -98,7 +98,7 @@ struct alignas(64) callback_slot {
   // ---- any thread
 
   /// The owner, which then waits for its value; null for a late call and for a second one, which is reported.
-  void* claim(std::uint64_t generation, const void* its_type) noexcept {
+  ROTA_NOINLINE void* claim(std::uint64_t generation, const void* its_type) noexcept {
     std::uint64_t w = word.load(std::memory_order_relaxed);
     do {
       if (!is_same(w, generation) || (w & claimed) != 0) [[unlikely]] {

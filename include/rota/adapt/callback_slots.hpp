@@ -131,7 +131,8 @@ class callback_slots {
     last_ = first_;
     while (last_->next) last_ = last_->next;
   }
-  void give(std::size_t count) noexcept {
+  // Out of line, so that release() keeps no registers for it.
+  ROTA_COLD void give(std::size_t count) noexcept {
     callback_slot* const first = first_;
     callback_slot* last = first;
     for (std::size_t i = 1; i != count; ++i) last = last->next;

@@ -162,7 +162,8 @@ struct callback_state : callback_wait {
   /// Calls fill(result), if this is the first call that comes in time. `alone`: a C++ callback, which no other thread may
   /// use meanwhile.
   template <class Fill>
-  static bool deliver(callback_slot* slot, std::uint64_t generation, bool alone, Fill fill) noexcept {
+  [[gnu::always_inline]] static bool deliver(callback_slot* slot, std::uint64_t generation, bool alone,
+                                             Fill fill) noexcept {
     if (!slot) return false;
     const executor* const here = event_loop::current();
     if (alone && here) {
@@ -182,16 +183,21 @@ struct callback_state : callback_wait {
     return static_cast<callback_state*>(static_cast<callback_wait*>(target));
   }
 
-  V finish() {
-    if (at == stage::withdrawn) throw_cancelled(*task);
-    end();
-    if (thrown) [[unlikely]]
-      std::rethrow_exception(thrown);
-    // "Cancelled" means that it did not happen: the library said so, or dropped the callback when it was asked to end.
-    if (asked_to_end && result.has_code() &&
-        (result.code() == std::errc::operation_canceled || result.code() == errc::broken_promise))
+  [[gnu::always_inline]] V finish() {
+    if (at == stage::withdrawn) [[unlikely]]
       throw_cancelled(*task);
+    end();
+    if (thrown || asked_to_end) [[unlikely]]
+      throw_unless_come();
     return result.take();
+  }
+
+ private:
+  ROTA_COLD void throw_unless_come() {
+    if (thrown) std::rethrow_exception(thrown);
+    // "Cancelled" means that it did not happen: the library said so, or dropped the callback when it was asked to end.
+    if (result.has_code() && (result.code() == std::errc::operation_canceled || result.code() == errc::broken_promise))
+      throw_cancelled(*task);
   }
 };
 
@@ -289,7 +295,8 @@ class callback {
     give(u.slot, u.generation, false, static_cast<Ts&&>(values)...);
   }
   template <class... Args>
-  static bool give(detail::callback_slot* slot, std::uint64_t generation, bool alone, Args&&... args) noexcept {
+  [[gnu::always_inline]] static bool give(detail::callback_slot* slot, std::uint64_t generation, bool alone,
+                                          Args&&... args) noexcept {
     return state::deliver(slot, generation, alone, [&](detail::result_storage<value>& result) {
       if constexpr (noexcept(result.emplace(static_cast<Args&&>(args)...))) {
         result.emplace(static_cast<Args&&>(args)...);

@@ -17,6 +17,13 @@
 #define ROTA_GCC 1
 #endif
 
+// A class that is passed and returned in a register although it has a destructor.
+#if ROTA_CLANG
+#define ROTA_IN_REGISTER [[clang::trivial_abi]]
+#else
+#define ROTA_IN_REGISTER
+#endif
+
 // GCC 12.0 to 12.2 destroys an owning closure twice when its full expression awaits (docs/compilers.md).
 #if ROTA_GCC && __GNUC__ == 12 && __GNUC_MINOR__ < 3
 #define ROTA_GCC_MISCOMPILES_COROUTINES 1

@@ -163,7 +163,7 @@ class [[nodiscard]] task_awaiter {
   task_awaiter(const task_awaiter&) = delete;
   task_awaiter& operator=(const task_awaiter&) = delete;
   [[gnu::always_inline]] ~task_awaiter() {
-    if (!outcome_.is_done()) [[unlikely]]
+    if (!outcome_.has_value() && !outcome_.has_exception()) [[unlikely]]
       child_.destroy();
   }
 
@@ -189,9 +189,7 @@ class [[nodiscard]] task_awaiter {
     child.resume();
     if (outcome_.has_value()) [[likely]]
       return false;
-    if (outcome_.has_exception()) return false;
-    outcome_.set_link(outcome_base::suspended);
-    return true;
+    return outcome_.is_awaited_further();
   }
   T await_resume() { return outcome_.take(); }
 
@@ -225,7 +223,7 @@ struct await_a_task_once_as_in__co_await_std_move_t;  // compilers show it to wh
 /// T may be void, a value (movable is enough) or a reference. One executor at a time touches a task; a task that
 /// was never started may be destroyed anywhere, which runs nothing of its body.
 template <class T>
-class [[nodiscard("a task does nothing until it is awaited or run")]] task {
+class [[nodiscard("a task does nothing until it is awaited or run")]] ROTA_IN_REGISTER task {
  public:
   using promise_type = detail::task_promise<T>;
   using value_type = T;

@@ -39,9 +39,9 @@ struct alignas(16) outcome_type {
 class outcome_base {
  public:
   enum link : std::uintptr_t {
-    root = 0,       // a task of its own; the address is its outcome_type or null
-    running = 1,    // awaited, and the parent is still inside its await_suspend; the address is the parent's frame
-    suspended = 2,  // awaited, and the parent has suspended
+    running = 0,    // awaited, and the parent is still inside its await_suspend; the address is the parent's frame
+    suspended = 1,  // awaited, and the parent has suspended
+    root = 2,       // a task of its own; the address is its outcome_type or null
   };
   enum state : std::uintptr_t { none = 0, value = 4, exception = 8 };
 
@@ -50,6 +50,13 @@ class outcome_base {
   void set_type(const outcome_type* type) noexcept { word_ = reinterpret_cast<std::uintptr_t>(type) | root; }
   void set_state(state s) noexcept { word_ |= s; }
   void forget_value() noexcept { word_ &= ~std::uintptr_t{value}; }
+
+  /// The call into the child has returned. False: it has ended, too, by an exception.
+  ROTA_NOINLINE bool is_awaited_further() noexcept {
+    if (has_exception()) return false;
+    set_link(suspended);
+    return true;
+  }
 
   link how() const noexcept { return static_cast<link>(word_ & 3); }
   bool is_done() const noexcept { return (word_ & (value | exception)) != 0; }
@@ -61,7 +68,7 @@ class outcome_base {
   const outcome_type* type() const noexcept { return static_cast<const outcome_type*>(parent()); }
 
  private:
-  std::uintptr_t word_ = 0;
+  std::uintptr_t word_ = root;
 };
 
 /// The first member of every promise of rota, at a fixed place (16 bytes after the frame's address), so that a

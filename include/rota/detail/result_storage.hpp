@@ -8,6 +8,8 @@
 #include <type_traits>
 #include <utility>
 
+#include <rota/base/config.hpp>
+
 namespace rota::detail {
 
 /// Empty until one of emplace(), set_code(), set_exception() is called, once. T may be void, a value or a reference.
@@ -72,8 +74,10 @@ class result_storage {
   enum class kind : std::uint8_t { none, value, code, exception };
 
   void throw_if_failed() const {
-    if (kind_ == kind::value) [[likely]]
-      return;
+    if (kind_ != kind::value) [[unlikely]]
+      throw_failed();
+  }
+  [[noreturn]] ROTA_COLD void throw_failed() const {
     if (kind_ == kind::exception) std::rethrow_exception(exception_);
     throw std::system_error(code_);
   }

@@ -2,7 +2,6 @@
 // channel, with its errors.)
 #pragma once
 
-#include <memory>
 #include <optional>
 #include <type_traits>
 #include <utility>
