@@ -5,7 +5,6 @@
 //   group.spawn(reader, news.subscribe());       // while (auto one = co_await rx.next()) use(one->item, one->missed);
 #pragma once
 
-#include <coroutine>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -15,9 +14,8 @@
 
 #include <rota/base/error.hpp>
 #include <rota/base/usage_error.hpp>
-#include <rota/coro/frame_memory.hpp>
 #include <rota/sync/channel_core.hpp>
-#include <rota/sync/wait_list.hpp>
+#include <rota/sync/read_by_all.hpp>
 
 namespace rota {
 
@@ -37,63 +35,31 @@ struct broadcast_item {
 namespace detail {
 
 template <class T>
-struct broadcast_state {
-  explicit broadcast_state(std::size_t capacity) : slots(capacity) {}
-  static void* operator new(std::size_t size) { return frame_memory::allocate(size); }
-  static void operator delete(void* self, std::size_t size) noexcept { frame_memory::deallocate(self, size); }
-  static void drop(broadcast_state* self) noexcept {
-    if (--self->references == 0) delete self;
-  }
-  std::uint64_t oldest() const noexcept { return next > slots.size() ? next - slots.size() : 0; }
+struct broadcast_state : read_by_all {
+  explicit broadcast_state(std::size_t capacity) : read_by_all("broadcast"), slots(capacity) {}
+  std::uint64_t oldest() const noexcept { return latest > slots.size() ? latest - slots.size() : 0; }
+  std::optional<T>& slot(std::uint64_t number) noexcept { return slots[number % slots.size()]; }
 
-  std::vector<std::optional<T>> slots;
-  std::uint64_t next = 0;  // the number of the item that is sent next
-  std::size_t references = 0;
-  std::size_t senders = 0;
-  std::size_t receivers = 0;
-  wait_list waiters{"broadcast"};
+  std::vector<std::optional<T>> slots;  // `latest` is the number of the item that is sent next
 };
 
 template <class T>
-class broadcast_await : public cursor_wait {
+class broadcast_await : public news_await<broadcast_state<T>> {
  public:
-  broadcast_await(broadcast_state<T>& s, read_cursor& cursor) noexcept : cursor_wait(cursor), state_(s) {
-    ++s.references;
-  }
-  broadcast_await(const broadcast_await&) = delete;
-  broadcast_await& operator=(const broadcast_await&) = delete;
-  ~broadcast_await() { broadcast_state<T>::drop(&state_); }
-
-  bool await_ready() const noexcept { return false; }
-  template <class Promise>
-  bool await_suspend(std::coroutine_handle<Promise> handle, line_mark where = ROTA_CALLERS_LINE) {
-    task_state& me = this->begin_at(handle, where, list());
-    if (!me.is_cancelled() && try_now()) return me.exec->takes_turns(handle.address());
-    return this->wait_in(list(), me, handle.address());
-  }
-
-  // For select.
-  bool try_now() {
-    this->occupy();
-    return this->position() != state_.next || state_.senders == 0;
-  }
-  wait_list& list() noexcept { return state_.waiters; }
-  const void* channel() const noexcept { return &state_; }
+  using news_await<broadcast_state<T>>::news_await;
 
  protected:
   // Back in the task: copies the item, and only then goes on to the next.
   std::optional<broadcast_item<T>> take() {
+    broadcast_state<T>& state = this->state();
     read_cursor& cursor = this->conclude();
-    if (cursor.at == state_.next) return std::nullopt;
-    const std::uint64_t at = cursor.at < state_.oldest() ? state_.oldest() : cursor.at;
-    T copy(*state_.slots[at % state_.slots.size()]);
+    if (cursor.at == state.latest) return std::nullopt;
+    const std::uint64_t at = cursor.at < state.oldest() ? state.oldest() : cursor.at;
+    T copy(*state.slot(at));
     const std::uint64_t missed = at - cursor.at;
     cursor.at = at + 1;
     return broadcast_item<T>(std::move(copy), missed);
   }
-
- private:
-  broadcast_state<T>& state_;
 };
 
 template <class T>
@@ -119,53 +85,30 @@ class [[nodiscard]] broadcast_receive_awaiter : public broadcast_await<T> {
 template <class T>
 class broadcast_sender {
  public:
-  broadcast_sender(broadcast_sender&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
-  broadcast_sender& operator=(broadcast_sender&& other) noexcept {
-    if (this != &other) {
-      close();
-      state_ = std::exchange(other.state_, nullptr);
-    }
-    return *this;
-  }
-  ~broadcast_sender() { close(); }
-
-  broadcast_sender clone() const { return broadcast_sender(checked()); }
+  broadcast_sender clone() const { return broadcast_sender(*link_); }
   /// A receiver of what is sent from now on.
   broadcast_receiver<T> subscribe() const;
   /// Returns how many receivers there are; with none the item is gone at once, and that is no error.
   std::size_t send(T item) {
-    detail::broadcast_state<T>& state = checked();
+    detail::broadcast_state<T>& state = *link_;
     state.waiters.used_here();
     if (state.receivers == 0) return 0;
-    std::optional<T>& slot = state.slots[state.next % state.slots.size()];
+    std::optional<T>& slot = state.slot(state.latest);
     // What it does when it is destroyed may come back here. Not assigned: that might throw.
     [[maybe_unused]] const std::optional<T> oldest = std::exchange(slot, std::nullopt);
     slot.emplace(std::move(item));
-    ++state.next;
-    state.waiters.grant_all();
+    state.has_news();
     return state.receivers;
   }
-  std::size_t receivers() const { return checked().receivers; }
-  void close() noexcept {
-    if (!state_) return;
-    if (--state_->senders == 0) state_->waiters.grant_all();
-    detail::broadcast_state<T>::drop(std::exchange(state_, nullptr));
-  }
+  std::size_t receivers() const { return link_->receivers; }
+  void close() noexcept { link_.close(); }
 
  private:
   template <class U>
   friend broadcast_sender<U> broadcast(std::size_t capacity);
-  explicit broadcast_sender(detail::broadcast_state<T>& s) noexcept : state_(&s) {
-    ++s.references;
-    ++s.senders;
-  }
-  detail::broadcast_state<T>& checked() const {
-    if (!state_) [[unlikely]]
-      detail::throw_passing(detail::passing::closed);
-    return *state_;
-  }
+  explicit broadcast_sender(detail::broadcast_state<T>& s) noexcept : link_(s) {}
 
-  detail::broadcast_state<T>* state_;
+  detail::sending_end<detail::broadcast_state<T>> link_;
 };
 
 /// Gets a copy of every item, from its subscription on. An end must outlive the awaits on it, and must not be moved
@@ -174,53 +117,27 @@ class broadcast_sender {
 template <class T>
 class broadcast_receiver {
  public:
-  broadcast_receiver(broadcast_receiver&& other) noexcept
-      : state_(std::exchange(other.state_, nullptr)), cursor_(other.cursor_.at) {}
-  broadcast_receiver& operator=(broadcast_receiver&& other) noexcept {
-    if (this != &other) {
-      close();
-      state_ = std::exchange(other.state_, nullptr);
-      cursor_.at = other.cursor_.at;
-    }
-    return *this;
-  }
-  ~broadcast_receiver() { close(); }
-
   /// Another one, which gets what this one has not received yet.
-  broadcast_receiver clone() const { return broadcast_receiver(checked(), cursor_.at); }
+  broadcast_receiver clone() const { return broadcast_receiver(*end_, end_.position()); }
   /// The next item, and how many were missed before it. Throws errc::end_of_stream when every sender is gone and nothing is
   /// left; rota::cancelled, and nothing was taken.
-  detail::broadcast_receive_awaiter<T> receive() { return detail::broadcast_receive_awaiter<T>(checked(), cursor_); }
+  detail::broadcast_receive_awaiter<T> receive() { return detail::broadcast_receive_awaiter<T>(end_); }
   /// The same, empty at the end.
-  detail::broadcast_next_awaiter<T> next() { return detail::broadcast_next_awaiter<T>(checked(), cursor_); }
+  detail::broadcast_next_awaiter<T> next() { return detail::broadcast_next_awaiter<T>(end_); }
   /// How many items wait for this receiver, those that are lost already included.
-  std::uint64_t behind() const { return checked().next - cursor_.at; }
-  void close() noexcept {
-    if (!state_) return;
-    cursor_.close();
-    --state_->receivers;
-    detail::broadcast_state<T>::drop(std::exchange(state_, nullptr));
-  }
+  std::uint64_t behind() const { return end_->latest - end_.position(); }
+  void close() noexcept { end_.close(); }
 
  private:
   friend broadcast_sender<T>;
-  broadcast_receiver(detail::broadcast_state<T>& s, std::uint64_t position) noexcept : state_(&s), cursor_(position) {
-    ++s.references;
-    ++s.receivers;
-  }
-  detail::broadcast_state<T>& checked() const {
-    if (!state_) [[unlikely]]
-      detail::throw_passing(detail::passing::closed);
-    return *state_;
-  }
+  broadcast_receiver(detail::broadcast_state<T>& s, std::uint64_t position) noexcept : end_(s, position) {}
 
-  detail::broadcast_state<T>* state_;
-  detail::read_cursor cursor_;
+  detail::reading_end<detail::broadcast_state<T>> end_;
 };
 
 template <class T>
 broadcast_receiver<T> broadcast_sender<T>::subscribe() const {
-  return broadcast_receiver<T>(checked(), checked().next);
+  return broadcast_receiver<T>(*link_, link_->latest);
 }
 
 /// The sending end of a new broadcast that keeps the last `capacity` items (1 or more) for those who are slow. Its room is
