@@ -37,16 +37,19 @@ bool io_uring_is_forbidden() {
   return errno == EPERM || errno == ENOSYS;
 }
 
-// Tests that need a kernel do not run on the simulated backend: one line says which and why.
-bool leave_out_what_needs_a_kernel(Catch::Session& session) {
-  std::ifstream list(ROTA_NOT_SIMULATED);
+// Some tests cannot run without a kernel, or on a pool: one line of the list says which and why.
+bool leave_out(Catch::Session& session, char const* file, char const* where, std::string_view also = {}) {
+  std::ifstream list(file);
   for (std::string line; std::getline(list, line);) {
     const std::size_t first = line.find(": ");
     const std::size_t second = line.find(": ", first + 2);
     if (line.starts_with("#") || second == std::string::npos) continue;
-    if (line.substr(0, first) != program_invocation_short_name) continue;
+    const std::string program = line.substr(0, first);
+    if (program != program_invocation_short_name &&
+        program != program_invocation_short_name + std::string(".").append(also))
+      continue;
     const std::string name = line.substr(second + 2);
-    std::printf("not simulated: %s: %s\n", line.substr(first + 2, second - first - 2).c_str(), name.c_str());
+    std::printf("not %s: %s: %s\n", where, line.substr(first + 2, second - first - 2).c_str(), name.c_str());
     if (name == "*") return false;
     session.configData().testsOrTags.push_back("~\"" + name + "\"");
   }
@@ -72,8 +75,10 @@ int main(int argc, char** argv) {
       return skipped;
     }
     enable_simulated_backend();
-    if (!leave_out_what_needs_a_kernel(session)) return skipped;
+    if (!leave_out(session, ROTA_NOT_SIMULATED, "simulated")) return skipped;
   }
+  if (char const* const executor = std::getenv("ROTA_TEST_EXECUTOR"))
+    if (!leave_out(session, ROTA_NOT_ON_A_POOL, "on a pool", executor)) return skipped;
 #if CATCH_VERSION_MAJOR == 2
   // A program or a filter without a single test case is an error in v3; in v2 one has to ask for it.
   session.configData().warnings = Catch::WarnAbout::NoTests;

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -86,9 +87,24 @@ T run_on(rota::event_loop& loop, rota::task<T> main) {
   }
 }
 
+/// ROTA_TEST_EXECUTOR=strand: run() takes a pool of one thread in place of a loop, keeps all tasks on one strand,
+/// and lets time jump.
+/// =pool: as users have it, each child on a strand of its own.
+inline const char* executor_of_tests() noexcept { return std::getenv("ROTA_TEST_EXECUTOR"); }
+
+template <class T>
+T run_on_pool(rota::task<T> main, bool on_one_strand) {
+  rota::thread_pool pool(1);
+  rota::detail::pool_access::core(pool).keeps_children = on_one_strand;
+  rota::detail::pool_access::core(pool).timers.use_virtual_time();
+  return rota::sync_wait(pool.run([&] { return std::move(main); }));
+}
+
 /// Runs the task on a new loop; afterwards the loop must be quiescent, and every frame that was made gone.
 template <class T>
 T run(rota::task<T> main) {
+  if (const char* const executor = executor_of_tests())
+    return run_on_pool(std::move(main), std::string_view(executor) == "strand");
   const frame_balance nothing_left(frames() - (main.valid() ? 1 : 0));
   rota::event_loop loop;
   return rota_test::run_on(loop, std::move(main));
@@ -176,10 +192,23 @@ class gate {
   bool waiting() const noexcept { return wait_.frame != nullptr; }
   void open() noexcept {
     is_open_ = true;
-    if (wait_.frame) rota::detail::make_ready(std::exchange(wait_.frame, nullptr));
+    if (!wait_.frame) return;
+    // On a pool it may be another strand's.
+    rota::executor& where = *rota::detail::promise_of(wait_.frame).state->exec;
+    if (!where.is_strand()) {
+      rota::detail::make_ready(std::exchange(wait_.frame, nullptr));
+      return;
+    }
+    news_.frame = std::exchange(wait_.frame, nullptr);
+    news_.run = [](rota::detail::posted& self) noexcept { rota::detail::make_ready(static_cast<news&>(self).frame); };
+    where.post(news_);
   }
 
  private:
+  struct news : rota::detail::posted {
+    void* frame = nullptr;
+  };
+  news news_;
   rota::detail::custom_wait wait_;
   bool is_open_ = false;
 };

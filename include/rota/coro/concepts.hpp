@@ -112,6 +112,11 @@ template <class F>
 inline constexpr bool safe_in_an_await_expression = !ROTA_GCC_MISCOMPILES_COROUTINES || std::is_lvalue_reference_v<F> ||
                                                     std::is_trivially_destructible_v<std::remove_cvref_t<F>>;
 
+/// On a pool, where combinators run their arguments in parallel: may another task await it? Not what belongs to the task
+/// that has it, as a join_handle or a mutex does.
+template <class A>
+inline constexpr bool may_leave = requires { requires std::remove_cvref_t<A>::may_leave_strand; };
+
 }  // namespace detail
 }  // namespace rota
 

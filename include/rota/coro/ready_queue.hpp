@@ -18,10 +18,10 @@ class ready_queue {
   ~ready_queue() {
     if (capacity_ != 1) ::operator delete(slots_);
   }
-  /// Room for one entry, which the caller lends: all that an executor of one task needs.
+  /// Room for one entry, which the caller lends, and which counts as reserved: all that an executor of one task needs.
   void borrow(void** slot) noexcept {
     slots_ = slot;
-    capacity_ = 1;
+    capacity_ = reserved_ = 1;
   }
 
   std::size_t size() const noexcept { return tail_ - head_; }
@@ -45,10 +45,10 @@ class ready_queue {
 
  private:
   ROTA_NOINLINE void grow() {
-    const std::size_t wider = slots_ ? capacity_ * 2 : 64;
+    const std::size_t wider = capacity_ == 1 ? 8 : slots_ ? capacity_ * 2 : 64;
     auto** slots = static_cast<void**>(::operator new(wider * sizeof(void*)));
     for (std::size_t i = head_; i != tail_; ++i) slots[i & (wider - 1)] = slots_[i & mask_];
-    ::operator delete(slots_);
+    if (capacity_ != 1) ::operator delete(slots_);
     slots_ = slots;
     capacity_ = wider;
     mask_ = wider - 1;

@@ -320,6 +320,8 @@ template <class T>
 inline constexpr bool is_task = false;
 template <class T>
 inline constexpr bool is_task<task<T>> = true;
+template <class T>
+inline constexpr bool may_leave<task<T>> = true;
 
 // Says in one line what a body must be, instead of a page of templates.
 template <class F, class Argument>

@@ -165,6 +165,12 @@ struct task_state : scope_node {
     ended_at = line_mark_of(promise.waits_at);
     outcome_ = promise.outcome;
   }
+  /// The same for a task whose frame was another one's, which has ended.
+  void end_like(const task_state& other) noexcept {
+    set(finished);
+    ended_at = other.ended_at;
+    outcome_ = other.outcome_;
+  }
 
   /// Before a suspension: is the scope cancelled, so that it must not even begin?
   bool is_cancelled() const noexcept { return current->is_cancelled(); }

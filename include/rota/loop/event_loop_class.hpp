@@ -28,6 +28,7 @@
 #include <rota/loop/loop_registry.hpp>
 #include <rota/loop/task_owner.hpp>
 #include <rota/loop/task_record.hpp>
+#include <rota/loop/task_runner.hpp>
 #include <rota/loop/timer_queue.hpp>
 #include <rota/reactor/open_reactor.hpp>
 
@@ -57,7 +58,7 @@ struct this_thread {
 
 /// A single-threaded executor with its own reactor. All members are for the thread that made it, except post(),
 /// call_soon_threadsafe(), stop() and backend(). What an iteration does, and in which order: loop/loop_iteration.hpp.
-class event_loop final : public executor, public callback_layer {
+class event_loop final : public detail::task_runner, public callback_layer {
  public:
   using options = event_loop_options;
 
@@ -67,7 +68,7 @@ class event_loop final : public executor, public callback_layer {
       : event_loop(detail::open_reactor(wishes.backend, wishes.is_guest), wishes) {}
   /// A loop on a reactor that was made elsewhere: tests, guests.
   explicit event_loop(detail::owned<detail::reactor> reactor, const options& wishes = options())
-      : executor(true), options_(wishes), reactor_(std::move(reactor)), timers_(reactor_->now()) {
+      : task_runner(true), options_(wishes), reactor_(std::move(reactor)), timers_(reactor_->now()) {
     stop_post_.loop = this;
     stop_post_.run = wake_post_.run = &stop_request::perform;
     arrivals_.loop = this;
@@ -149,10 +150,21 @@ class event_loop final : public executor, public callback_layer {
   void cancel_wait(detail::task_state& task) noexcept override;
   void* waiting_frame(detail::task_state& task) noexcept override;
   void cancel_begins(detail::task_state& task, detail::cancel_record* record) noexcept override;
-  void task_finished(detail::task_state& task) noexcept override;
 
  private:
   friend detail::loop_access;
+
+  detail::nanoseconds time() noexcept override { return reactor_->now(); }
+  void arm(detail::loop_timer& timer) override { timers_.arm(timer); }
+  void disarm(detail::loop_timer& timer) noexcept override {
+    if (timer.next) timers_.cancel(timer);
+  }
+  detail::task_owner& root() noexcept override { return root_; }
+  std::source_location line_of_spawn(detail::task_state& spawner) const noexcept override {
+    return watch_ ? watch_->line_of_step(spawner) : std::source_location();
+  }
+
+  void run_ends() noexcept override { end_rounds(); }
 
   static constexpr std::ptrdiff_t steps_between_polls = 64;
   static constexpr std::ptrdiff_t must_poll = PTRDIFF_MIN / 2;  // in place of the steps that are left
@@ -247,11 +259,7 @@ class event_loop final : public executor, public callback_layer {
   void expire_timers(detail::nanoseconds now);
   void run_posts(detail::posted* posts);
   void run_entry(std::uintptr_t entry);
-  void inherit_locals(detail::task_state& spawner);
-  detail::task_extras* take_inherited() noexcept { return std::exchange(inherited_, inherited_->next); }
   void fire(detail::loop_timer& t) noexcept;
-  static void tell_owner(detail::task_state& task, detail::task_owner& owner) noexcept;
-  static void wake_joiners(detail::task_state& task) noexcept;
 
   options options_;
   const pthread_t made_on_ = pthread_self();
@@ -264,7 +272,6 @@ class event_loop final : public executor, public callback_layer {
   detail::nanoseconds last_look_ = 0;  // at the clock, since the last poll
   detail::atomic<bool> stopped_{false};
   detail::nanoseconds shutdown_until_ = 0;  // set by the first shutdown()
-  std::size_t tasks_ = 0;                   // of all owners
   std::exception_ptr error_;                // of the reactor: ends run()
   stop_request stop_post_;
   stop_request wake_post_;
@@ -272,7 +279,6 @@ class event_loop final : public executor, public callback_layer {
   arrivals arrivals_;
   detail::posted_list before_poll_;
   bool shut_down_ = false;
-  detail::task_extras* inherited_ = nullptr;  // for tasks that are about to exist, linked by their `next`
   detail::owned<detail::debug_watch> watch_;  // in debug mode
   detail::registered_loop registered_{*this};
   std::uint64_t steps_ = 0;

@@ -266,7 +266,7 @@ call_handle join_handle<T>::on_done(F&& f, std::source_location where) {
   if (has_ended && event_loop::current() != of.exec)
     throw usage_error(usage_error::kind::wrong_loop,
                       "a task has ended, and a callback was added where its event loop does not run");
-  auto& loop = static_cast<event_loop&>(*of.exec);
+  auto& loop = detail::loop_access::loop_of(of);
   auto& made = detail::make_single<detail::done_call>(
       loop,
       [call = function(std::forward<F>(f)), handle = *this]() mutable {

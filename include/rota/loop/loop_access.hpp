@@ -15,7 +15,7 @@
 namespace rota::detail {
 
 // What the awaiters and spawn() need of a loop; not for users.
-struct loop_access {
+struct loop_access : runner_access {
   static reactor& kernel(event_loop& loop) noexcept { return *loop.reactor_; }
   static timer_queue& timers(event_loop& loop) noexcept { return loop.timers_; }
   static task_owner& root(event_loop& loop) noexcept { return loop.root_; }
@@ -62,6 +62,13 @@ struct loop_access {
     event_loop* loop = event_loop::current();
     if (!loop) throw usage_error(usage_error::kind::no_event_loop, "no event loop runs on this thread");
     return *loop;
+  }
+
+  /// The loop or the strand that runs here.
+  static task_runner& current_runner() {
+    task_state* const task = running_task();
+    if (task && task->exec->is_strand() && !event_loop::current()) return of(*task);
+    return current();
   }
 
   static void report_lost(task_state& task, const std::exception_ptr& error) noexcept {
@@ -117,37 +124,6 @@ struct loop_access {
   /// Room for one more callback, before it exists.
   static void reserve(event_loop& loop) { loop.ready_.reserve(); }
   static void unreserve(event_loop& loop) noexcept { loop.ready_.unreserve(); }
-  /// Room for one more task, before it exists.
-  static void reserve_task(event_loop& loop) {
-    loop.ready_.reserve();
-    task_state* const spawner = loop.running();
-    // A guest may be given a task by a task of another loop, whose values belong to that loop.
-    if (spawner && spawner->has_extras() && spawner->exec == &loop) [[unlikely]]
-      loop.inherit_locals(*spawner);
-  }
-  static void unreserve_task(event_loop& loop) noexcept {
-    loop.ready_.unreserve();
-    if (loop.inherited_) [[unlikely]]
-      delete loop.take_inherited();
-  }
-  static void reserve_tasks(event_loop& loop, std::size_t count) {
-    std::size_t reserved = 0;
-    try {
-      for (; reserved != count; ++reserved) reserve_task(loop);
-    } catch (...) {
-      for (; reserved != 0; --reserved) unreserve_task(loop);
-      throw;
-    }
-  }
-  /// Queues the first step of a task whose state lies behind its root frame. Room was reserved.
-  static void start(event_loop& loop, task_owner& owner, task_state& task) noexcept {
-    if (loop.inherited_) [[unlikely]]
-      task.adopt_extras(loop.take_inherited());
-    task.link(owner);
-    ++owner.children;
-    ++loop.tasks_;
-    loop.ready_.push(reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(&task) | event_loop::first_step_tag));
-  }
   // ---- a loop inside another one (adapt/guest_loop.hpp)
 
   /// Polls without waiting and runs what is ready then.
@@ -188,10 +164,5 @@ struct loop_access {
     loop.stopped_.store(false, std::memory_order_relaxed);
   }
 };
-
-[[noreturn]] ROTA_COLD inline void throw_not_a_duration(task_state& task) {
-  throw_usage_error(usage_error::kind::invalid_argument, "%s, awaited something for a time that is not a number (NaN)",
-                    describe(task).c_str());
-}
 
 }  // namespace rota::detail

@@ -175,32 +175,14 @@ inline void event_loop::run_entry(std::uintptr_t entry) {
     work.run(work);
     return;
   }
-  auto& task = *reinterpret_cast<detail::task_state*>(entry & ~first_step_tag);
-  if (task.is_cancelled()) [[unlikely]] {
-    // Cancelled before it began: the body never runs.
-    no_task_runs();
-    const auto frame = std::coroutine_handle<>::from_address(task.frame());
-    task.set(detail::task_state::failed);
-    task.set(detail::task_state::was_cancelled);
-    task_finished(task);
-    frame.destroy();
-    return;
-  }
-  task.set(detail::task_state::started);
-  run_frame(task, task.frame());
+  run_first_step(*reinterpret_cast<detail::task_state*>(entry & ~first_step_tag));
 }
 
 inline void event_loop::fire(detail::loop_timer& t) noexcept {
-  if ((t.target & (detail::loop_timer::scope_tag | detail::loop_timer::posted_tag)) == 0) {
-    detail::make_ready(reinterpret_cast<void*>(t.target));
-    return;
-  }
-  if ((t.target & detail::loop_timer::posted_tag) != 0) {
+  if ((t.target & detail::loop_timer::posted_tag) != 0)
     push_posted(*reinterpret_cast<detail::posted*>(t.target & ~detail::loop_timer::posted_tag));
-    return;
-  }
-  auto& scope = *reinterpret_cast<detail::open_scope*>(t.target & ~detail::loop_timer::scope_tag);
-  detail::scope_tree::cancel(scope, cancel_kind::deadline, "the deadline passed", scope.deadline_set_at);
+  else
+    task_runner::fire(t);
 }
 
 }  // namespace rota

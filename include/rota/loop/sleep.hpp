@@ -5,7 +5,7 @@
 #include <utility>
 
 #include <rota/base/clock.hpp>
-#include <rota/loop/event_loop.hpp>
+#include <rota/loop/task_runner.hpp>
 
 namespace rota {
 
@@ -14,6 +14,7 @@ namespace detail {
 // One timer and nothing else: a sleeping task is small.
 class [[nodiscard]] sleep_awaiter : loop_timer {
  public:
+  static constexpr bool may_leave_strand = true;
   // A relative deadline is kept as it is until the task's loop can say what time it is.
   explicit sleep_awaiter(nanoseconds when, bool is_absolute) noexcept {
     deadline = when;
@@ -34,9 +35,9 @@ class [[nodiscard]] sleep_awaiter : loop_timer {
   }
   bool withdrawn() const noexcept { return deadline == never; }
   /// Before it is awaited: a deadline that the loop's clock has reached, or a duration that is zero or less.
-  bool has_passed(event_loop& loop) const noexcept {
+  bool has_passed(task_runner& runner) const noexcept {
     if (deadline == not_a_duration && target == 0) return false;  // the await refuses it
-    return deadline <= (target != 0 ? loop_access::now(loop) : nanoseconds{0});
+    return deadline <= (target != 0 ? runner_access::now(runner) : nanoseconds{0});
   }
   void await_resume() {
     if (withdrawn()) [[unlikely]]
@@ -45,17 +46,17 @@ class [[nodiscard]] sleep_awaiter : loop_timer {
 
  private:
   ROTA_NOINLINE bool arm(task_state& task, void* frame) {
-    event_loop& loop = loop_access::loop_of(task);
+    task_runner& runner = runner_access::of(task);
     const bool is_absolute = std::exchange(target, reinterpret_cast<std::uintptr_t>(frame)) != 0;
     if (deadline == not_a_duration && !is_absolute) [[unlikely]]
       throw_not_a_duration(task);
     if (task.is_cancelled()) {
       deadline = never;
-      return loop.takes_turns(frame);
+      return runner.takes_turns(frame);
     }
-    if (!is_absolute) deadline = deadline_after(loop_access::now(loop), deadline);
+    if (!is_absolute) deadline = deadline_after(runner_access::now(runner), deadline);
     if (deadline == never) --deadline;  // `never` means cancelled; 292 years will do
-    loop_access::timers(loop).arm(*this);
+    runner_access::arm(runner, *this);
     task.waits_for(static_cast<loop_timer*>(this), wait_kind::timer);
     return true;
   }

@@ -72,10 +72,10 @@ struct task_value<task<T>> {
 
 // Queues the first step of the task that make() gives.
 template <class T, class Make>
-[[gnu::always_inline]] inline join_handle<T> start_made(event_loop& loop, task_owner& owner, Make make) {
+[[gnu::always_inline]] inline join_handle<T> start_made(task_runner& runner, task_owner& owner, Make make) {
   using record = task_record<T>;
   static_assert(alignof(record) <= 16, "a spawned task's result may be aligned to 16 bytes at most");
-  loop_access::reserve_task(loop);
+  runner_access::reserve_task(runner);
   void* room = nullptr;
   std::coroutine_handle<task_promise<T>> frame;
   try {
@@ -84,13 +84,13 @@ template <class T, class Make>
     frame = task_access::release(made);
   } catch (...) {
     if (room) frame_memory::deallocate_record(room, frame_memory::record_class<sizeof(record)>);
-    loop_access::unreserve_task(loop);
+    runner_access::unreserve_task(runner);
     throw;
   }
-  record& its = *new (room) record(loop, frame.address());
+  record& its = *new (room) record(runner, frame.address());
   frame.promise().outcome = &its.outcome;
   frame.promise().state = &its;
-  loop_access::start(loop, owner, its);
+  runner_access::start(runner, owner, its);
   return join_handle<T>(its);
 }
 template <class T>
@@ -99,7 +99,7 @@ join_handle<T> start_given(event_loop& loop, task_owner& owner, taken_task<T>& g
 }
 
 template <class F, class... Args>
-auto start_task(event_loop& loop, task_owner& owner, F&& f, Args&&... args) {
+auto start_task(task_runner& runner, task_owner& owner, F&& f, Args&&... args) {
   static_assert(!is_task<std::remove_cvref_t<F>>,
                 "spawn() takes a callable and its arguments, never a task: write spawn(f, args...), so that functor "
                 "and arguments live in the new task's frame");
@@ -111,7 +111,7 @@ auto start_task(event_loop& loop, task_owner& owner, F&& f, Args&&... args) {
   static_assert(is_task<result>, "spawn() takes a callable that returns a rota::task");
   using T = typename task_value<result>::type;
   refuse_empty(f, "spawn()");
-  return start_made<T>(loop, owner, [&] {
+  return start_made<T>(runner, owner, [&] {
     if constexpr (is_self_contained<std::decay_t<F>, std::decay_t<Args>...>())
       return detail::invoke(std::forward<F>(f), std::forward<Args>(args)...);
     else
@@ -128,8 +128,8 @@ auto start_task(event_loop& loop, task_owner& owner, F&& f, Args&&... args) {
 template <class F, class... Args>
 [[nodiscard("a dropped handle leaves the task running; cast to void to say that this is meant")]] auto spawn(
     F&& f, Args&&... args) {
-  event_loop& loop = detail::loop_access::current();
-  return detail::start_task(loop, detail::loop_access::root(loop), std::forward<F>(f), std::forward<Args>(args)...);
+  detail::task_runner& here = detail::loop_access::current_runner();
+  return detail::start_task(here, detail::runner_access::root(here), std::forward<F>(f), std::forward<Args>(args)...);
 }
 
 template <class T>

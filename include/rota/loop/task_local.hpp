@@ -70,6 +70,7 @@ class local_binding {
 template <class A>
 class [[nodiscard]] local_awaiter : local_binding {
  public:
+  static constexpr bool may_leave_strand = may_leave<A>;
   template <class T, class U>
   local_awaiter(const task_local<T>& local, U&& value, A&& a)
       : local_binding(*new typed_local_value<T>(local, static_cast<U&&>(value))),

@@ -141,6 +141,7 @@ class [[nodiscard]] pool_call {
   static constexpr bool is_coroutine = stored::result::is_coroutine;
 
  public:
+  static constexpr bool may_leave_strand = true;
   template <class G, class... As>
   explicit pool_call(thread_pool& pool, G&& f, As&&... args)
       : pool_(pool), call_(static_cast<G&&>(f), static_cast<As&&>(args)...) {

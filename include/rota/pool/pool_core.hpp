@@ -10,6 +10,7 @@
 #include <rota/base/mutex_lock.hpp>
 #include <rota/pool/futex_semaphore.hpp>
 #include <rota/pool/parking.hpp>
+#include <rota/pool/pool_timers.hpp>
 
 namespace rota::detail {
 
@@ -63,7 +64,9 @@ class pool_core {
   bool has_posters() const noexcept { return posters_.load(std::memory_order_acquire) != 0; }
 
   detail::parking<futex_semaphore> parking;
+  pool_timers timers{*this};
   std::size_t workers = 0;
+  bool keeps_children = false;  // on their parents' strands: tests
 
  private:
   void push(pool_job& job) noexcept {
@@ -88,5 +91,10 @@ class pool_core {
   pool_job* last_ = nullptr;
   atomic<std::uint32_t> posters_{0};  // within submit()
 };
+
+// The queue first: what is taken from it keeps a worker awake until it is done.
+inline bool is_idle(const pool_core& pool) noexcept {
+  return !pool.has_jobs() && pool.parking.sleeping() == pool.workers;
+}
 
 }  // namespace rota::detail

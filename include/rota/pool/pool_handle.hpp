@@ -254,6 +254,7 @@ class [[nodiscard]] handle_awaiter {
 template <class T = void>
 class [[nodiscard]] pool_handle {
  public:
+  static constexpr bool may_leave_strand = true;  // detail::may_leave
   pool_handle() noexcept = default;
   pool_handle(pool_handle&& other) noexcept : task_(std::exchange(other.task_, nullptr)) {}
   pool_handle& operator=(pool_handle&& other) noexcept {

@@ -14,6 +14,7 @@
 #include <rota/base/sys.hpp>
 #include <rota/coro/describe.hpp>
 #include <rota/pool/fork.hpp>
+#include <rota/pool/strand_child.hpp>
 
 namespace rota::detail {
 

@@ -158,17 +158,17 @@ inline void strand::run_on(pool_worker& here) noexcept {
     }
     if (!std::exchange(has_begun_, true)) {
       begin_(*this);
-    } else if (has_ended_) {
+    } else if (!ready_.empty()) {
+      run_entry(ready_.pop());
+    } else if (has_ended_ && tasks_ == 0) {
       ended_(*this);
       return;
-    } else if (!ready_.empty()) {
-      run_frame(state, ready_.pop());
     } else {
       if (inbox_.rest()) return;
       continue;
     }
     // It yielded: others go first.
-    if (!ready_.empty() && !has_ended_ && (pool_.has_jobs() || here.deque.size() != 0)) {
+    if (!ready_.empty() && (pool_.has_jobs() || here.deque.size() != 0)) {
       pool_.submit(*this);
       return;
     }

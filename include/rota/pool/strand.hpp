@@ -9,10 +9,13 @@
 #include <string_view>
 #include <utility>
 
+#include <rota/base/owned.hpp>
 #include <rota/coro/cancellation.hpp>
 #include <rota/coro/executor.hpp>
 #include <rota/coro/task_state.hpp>
+#include <rota/loop/task_runner.hpp>
 #include <rota/pool/pool_core.hpp>
+#include <rota/pool/pool_timers.hpp>
 #include <rota/pool/strand_inbox.hpp>
 
 namespace rota::detail {
@@ -33,22 +36,27 @@ struct alignas(16) hook_frame {  // an outcome_base keeps 4 bits of its address
   }
 };
 
-class strand final : public executor, public pool_job {
+class strand final : public task_runner, public pool_job {
  public:
   /// `begin` runs when a worker takes the strand first, and starts the task, whose outcome says awaited_by(end_frame(),
   /// suspended); or it calls end(). `ended` runs as the last thing, on an unwound stack: it may destroy the strand.
   using step = void (*)(strand& self) noexcept;
-  strand(pool_core& pool, step begin, step ended, std::source_location made_at) noexcept
-      : executor(executor_kind::strand),
-        state(this, &end_),
+  strand(pool_core& pool, step begin, step ended, std::source_location made_at, void* root = nullptr) noexcept
+      : task_runner(executor_kind::strand),
+        state(this, root ? root : &end_),
         pool_(pool),
         begin_(begin),
         ended_(ended),
         end_(&on_end, state, top_, made_at) {
     ready_.borrow(&ready_slot_);
     run = [](pool_job& self, pool_worker& here) noexcept { static_cast<strand&>(self).run_on(here); };
+    due_.message.strand = this;
+    due_.message.run = [](posted& self) noexcept {
+      static_cast<strand&>(*static_cast<due_timers::news&>(self).strand).fire_due();
+    };
   }
   ~strand() {
+    root_ = owned<root_owner>();
     free_extras(state);
     delete lent_;
   }
@@ -58,6 +66,8 @@ class strand final : public executor, public pool_job {
   pool_worker& worker() const noexcept { return *worker_; }
   void* end_frame() noexcept { return &end_; }
   void end() noexcept { has_ended_ = true; }
+  /// False for tasks that live here beside it.
+  bool is_main(const task_state& task) const noexcept { return &task == &state; }
   std::source_location made_at() const noexcept { return end_.promise.waits_at; }
   /// Counts how often a worker took it: between two suspensions with the same number nothing else ran on the worker.
   std::uint32_t stay() const noexcept { return stay_; }
@@ -88,23 +98,69 @@ class strand final : public executor, public pool_job {
   }
 
   void cancel_wait(task_state& task) noexcept override {
+    if (task.waiting_kind() == wait_kind::timer) {
+      cancel_sleep(task);
+      return;
+    }
     auto& wait = *static_cast<custom_wait*>(task.waiting_for());
     if (wait.cancel) wait.cancel(wait);
   }
   void cancel_has_spread(task_state&) noexcept override;
   bool cancels_elsewhere(task_state&, scope_node& scope, std::string_view reason,
                          std::source_location where) noexcept override;
-  void task_finished(task_state&) noexcept override { trap("a pool's task has ended without an owner"); }
+  void task_finished(task_state& task) noexcept override {
+    if (!is_main(task)) return task_runner::task_finished(task);
+    task.end();
+    has_ended_ = true;
+  }
   void lend_locals(local_value& outer) noexcept;
   void* waiting_frame(task_state& task) noexcept override {
-    return task.wait != 0 ? static_cast<custom_wait*>(task.waiting_for())->frame : nullptr;
+    if (task.wait == 0) return nullptr;
+    if (task.waiting_kind() == wait_kind::timer)
+      return reinterpret_cast<void*>(static_cast<loop_timer*>(task.waiting_for())->target);
+    return static_cast<custom_wait*>(task.waiting_for())->frame;
   }
+  due_timers& due() noexcept { return due_; }
 
   task_state state;         // of the task; a root of its own scope tree
   fork* forks = nullptr;    // open ones, the innermost first
   void* context = nullptr;  // of who made it
 
  private:
+  friend struct strand_child;
+
+  // What the task spawns without a group. It is cancelled with the task, which ends when all of it has ended.
+  struct root_owner final : task_owner {
+    explicit root_owner(task_state& task) noexcept {
+      host = &task;
+      link(task);
+    }
+    void child_ended(task_state& child) noexcept override {
+      if (child.has(task_state::was_cancelled) || child.references_ != 0) return;
+      report("%s ended with an exception that nobody retrieved: %s", describe(child).c_str(),
+             describe(*error_of(child)).c_str());
+    }
+  };
+
+  nanoseconds time() noexcept override { return pool_.timers.now(); }
+  void arm(loop_timer& timer) override { pool_.timers.arm(timer); }
+  void disarm(loop_timer& timer) noexcept override { pool_.timers.disarm(timer, due_); }
+  task_owner& root() override {
+    if (!root_) root_ = owned<root_owner>(new root_owner(state));
+    return *root_;
+  }
+  bool sends_away(task_state& task) noexcept override;
+  void fire_due() noexcept {
+    while (loop_timer* t = pool_.timers.take(due_)) fire(*t);
+  }
+  void run_entry(void* entry) noexcept {
+    const auto bits = reinterpret_cast<std::uintptr_t>(entry);
+    if ((bits & first_step_tag) == 0) [[likely]]
+      run_frame(*promise_of(entry).state, entry);
+    else
+      run_first_step(*reinterpret_cast<task_state*>(bits & ~first_step_tag));
+  }
+
   static void on_end(hook_frame* frame) { static_cast<strand&>(*frame->promise.state->exec).has_ended_ = true; }
 
   pool_core& pool_;
@@ -119,7 +175,16 @@ class strand final : public executor, public pool_job {
   outcome_base top_;  // says that nobody is above
   hook_frame end_;
   local_value* lent_ = nullptr;
+  due_timers due_;
+  owned<root_owner> root_;
 };
+
+inline due_timers& due_timers_for(loop_timer& t) noexcept {
+  const task_state& task = (t.target & loop_timer::scope_tag) != 0
+                               ? *reinterpret_cast<open_scope*>(t.target & ~loop_timer::scope_tag)->host
+                               : *promise_of(reinterpret_cast<void*>(t.target)).state;
+  return static_cast<strand&>(*task.exec).due();
+}
 
 // A stolen child knows scopes of its parents, which belong to their strands. They cannot end before the child, and a parent
 // hears its messages before it goes on, so the scope lives when this one arrives.

@@ -51,9 +51,10 @@ struct thread_pool_statistics {
 };
 
 /// Runs tasks and plain functions on threads of its own. What runs there is an ordinary rota::task: it awaits, is
-/// cancelled and fails as on a loop. when_all() forks: children run in parallel where other workers have time. A task may
-/// move to another thread whenever it suspends. There are no timers and no I/O on a pool: what needs an event loop throws
-/// usage_error (no_event_loop). Blocking waits (sync_wait, run) are refused on its threads.
+/// cancelled, sleeps and fails as on a loop. Children run in parallel where other workers have time: when_all() forks, groups
+/// and when_any() give each child to whoever is idle. A task may move to another thread whenever it suspends. There is no
+/// I/O on a pool: what needs an event loop throws usage_error (no_event_loop). Blocking waits (sync_wait, run) are refused
+/// on its threads.
 ///
 /// All members may be called on any thread.
 class thread_pool {
@@ -167,6 +168,7 @@ class thread_pool {
     while (must_run) core_.submit(*std::exchange(must_run, must_run->next));
   }
   void join() noexcept {
+    core_.timers.stop();
     stop_.store(true, std::memory_order_seq_cst);
     core_.parking.wake_all();
     for (const pthread_t thread : threads_) pthread_join(thread, nullptr);

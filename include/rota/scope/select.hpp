@@ -121,7 +121,7 @@ class waiting_case {
     awaiter_.task = &me;
     awaiter_.frame = frame;
   }
-  bool try_now(event_loop*) { return awaiter_.try_now(); }
+  bool try_now(task_runner*) { return awaiter_.try_now(); }
   void enter(void (*granted)(waiter&) noexcept) {
     awaiter_.granted = granted;
     awaiter_.list().push(awaiter_);
@@ -156,15 +156,15 @@ class child_case {
   using value = typename held_child<A>::value;
 
   explicit child_case(A&& a) : sleep_(sleep_of(a)), child_(static_cast<A&&>(a)) { refuse_unless_argument<A>(); }
-  bool try_now([[maybe_unused]] event_loop* loop) noexcept {
-    if constexpr (is_sleep) passed_ = loop && sleep_->has_passed(*loop);
+  bool try_now([[maybe_unused]] task_runner* runner) noexcept {
+    if constexpr (is_sleep) passed_ = runner && sleep_->has_passed(*runner);
     return passed_;
   }
   void make(line_mark where) {
     child_.make(where);
     begun_ = true;
   }
-  void start(event_loop& loop, task_owner& owner) noexcept { child_.start(loop, owner); }
+  void start(task_runner& runner, task_owner& owner) noexcept { child_.start(runner, owner, held_child<A>::leaves); }
   bool is(const waiter&) const noexcept { return false; }
   bool is(const task_state& child) const noexcept { return begun_ && child_.is(&child); }
   const void* channel() const noexcept { return nullptr; }
@@ -309,10 +309,10 @@ class [[nodiscard]] select_awaiter
     return true;
   }
   bool try_from(std::size_t from, std::size_t to) {
-    [[maybe_unused]] event_loop* loop = nullptr;
-    if constexpr ((case_for<As>::type::is_sleep || ...)) loop = &loop_access::loop_of(*me_);
+    [[maybe_unused]] task_runner* runner = nullptr;
+    if constexpr ((case_for<As>::type::is_sleep || ...)) runner = &runner_access::of(*me_);
     each([&](auto index, auto& one) {
-      if (winner_ == no_case && index >= from && index < to && one.try_now(loop)) winner_ = index;
+      if (winner_ == no_case && index >= from && index < to && one.try_now(runner)) winner_ = index;
     });
     return winner_ != no_case;
   }
@@ -344,22 +344,22 @@ class [[nodiscard]] select_awaiter
                       describe(me).c_str());
   }
   void make_children(task_state& me, line_mark where) {
-    event_loop& loop = loop_access::loop_of(me);
+    task_runner& runner = runner_access::of(me);
     each([&](auto, auto& one) {
       if constexpr (std::remove_reference_t<decltype(one)>::is_child) one.make(where);
     });
-    loop_access::reserve_tasks(loop, child_count);
+    runner_access::reserve_tasks(runner, child_count);
     room_ = true;
   }
   void give_back_room(task_state& me) noexcept {
     if (!std::exchange(room_, false)) return;
-    for (std::size_t i = 0; i != child_count; ++i) loop_access::unreserve_task(loop_access::loop_of(me));
+    for (std::size_t i = 0; i != child_count; ++i) runner_access::unreserve_task(runner_access::of(me));
   }
   void start_children(task_state& me) noexcept {
     this->attach(me);
     attached_ = true;
     each([&](auto, auto& one) {
-      if constexpr (std::remove_reference_t<decltype(one)>::is_child) one.start(loop_access::loop_of(me), *this);
+      if constexpr (std::remove_reference_t<decltype(one)>::is_child) one.start(runner_access::of(me), *this);
     });
   }
 

@@ -53,6 +53,7 @@ class task_group : detail::failure_collector {
   /// Idempotent. `reason` is copied.
   void cancel(std::string_view reason = {}, std::source_location where = std::source_location::current()) noexcept {
     detail::check_thread(*host, "task_group::cancel() was called");
+    if (host->exec->cancels_elsewhere(*host, *this, reason, where)) return;
     detail::scope_tree::cancel(*this, cancel_kind::requested, reason, where);
   }
   bool cancel_requested() const noexcept { return scope_node::cancel_requested(); }
@@ -82,32 +83,42 @@ class task_group : detail::failure_collector {
     failure_collector::child_ended(child);
   }
 
-  event_loop& checked() {
+  detail::task_runner& checked() {
     if (ROTA_ASSERTIONS && !host) [[unlikely]]
       throw usage_error(usage_error::kind::invalid_argument,
                         "a task group was used after its with_task_group() had ended");
-    event_loop& loop = detail::loop_access::loop_of(*host);
-    if (event_loop::current() != &loop) [[unlikely]] {
-      if (!detail::loop_access::is_own_thread(loop))
-        throw usage_error(
-            usage_error::kind::wrong_thread,
-            "a task group was used on another thread than its event loop's: spawn_threadsafe() is for any");
-      throw usage_error(usage_error::kind::wrong_loop, "a task group was used outside its own event loop");
-    }
+    detail::task_runner& runner = detail::runner_access::of(*host);
+    if (event_loop::current() != &runner) [[unlikely]]
+      check_place(runner);
     if (ended_) [[unlikely]]
       detail::throw_usage_error(usage_error::kind::invalid_argument, "the task group of %s was used after it had ended",
                                 detail::describe(*host).c_str());
-    return loop;
+    return runner;
+  }
+  static void check_place(detail::task_runner& runner) {
+    if (runner.is_strand()) {
+      detail::task_state* const here = detail::running_task();
+      if (!here || here->exec != &runner)
+        throw usage_error(
+            usage_error::kind::wrong_thread,
+            "a task group of a pool's task was used by another task, perhaps its own child, which runs in "
+            "parallel with it: with_task_group() opens one there, too");
+    } else if (!detail::loop_access::is_own_thread(static_cast<event_loop&>(runner))) {
+      throw usage_error(usage_error::kind::wrong_thread,
+                        "a task group was used on another thread than its event loop's: spawn_threadsafe() is for any");
+    } else {
+      throw usage_error(usage_error::kind::wrong_loop, "a task group was used outside its own event loop");
+    }
   }
 
   template <class V, class F, class... Args>
   static task<V> start_child(task_group& group, F f, Args... args) {
-    event_loop& loop = group.checked();
+    detail::task_runner& runner = group.checked();
     detail::task_state& me = co_await detail::this_state_awaiter();
     detail::pending_start<V> pending(group);
     pending.attach(me);
     const detail::pending_start_base::ending at_end(pending);
-    detail::start_task(loop, pending, std::move(f), task_status<V>(pending), std::move(args)...);
+    detail::start_task(runner, pending, std::move(f), task_status<V>(pending), std::move(args)...);
     while (pending.children != 0) co_await detail::children_awaiter(pending, 1, false);
     pending.throw_unless_started(me);
     if constexpr (!std::is_void_v<V>) co_return std::move(pending.result).value();

@@ -38,6 +38,16 @@ class pending_start_base : public task_owner {
     one_less();
   }
 
+  /// On a pool: the child says it on its own strand. It goes no further than this: the owner hears it before the child's end.
+  void hand_over_at_home() noexcept {
+    news_.of = this;
+    news_.run = [](posted& self) noexcept {
+      pending_start_base& me = *static_cast<news&>(self).of;
+      if (!me.is_cancelled()) me.hand_over();
+    };
+    host->exec->post(news_);
+  }
+
   void throw_unless_started(task_state& caller) {
     if (handed_over_) return;
     if (error_) std::rethrow_exception(error_);
@@ -63,8 +73,13 @@ class pending_start_base : public task_owner {
   };
 
  private:
+  struct news : posted {
+    pending_start_base* of = nullptr;
+  };
+
   task_owner& group_;
   std::exception_ptr error_;
+  news news_;
   bool handed_over_ = false;
   bool cancelled_ = false;
 };
@@ -142,6 +157,14 @@ class task_status {
     if (!pending_ || pending_->children == 0)
       throw usage_error(usage_error::kind::invalid_argument,
                         "started() was called twice, or when the task of task_group::start() did not run");
+    const detail::task_state* const here = detail::running_task();
+    if (here && here->exec != pending_->host->exec) {
+      pending_->result.emplace(std::forward<Args>(args)...);  // start() looks at it when it has heard, if ever
+      detail::pending_start<V>& of = *pending_;
+      forget();
+      of.hand_over_at_home();
+      return;
+    }
     if (!pending_->is_cancelled()) {
       pending_->result.emplace(std::forward<Args>(args)...);
       pending_->hand_over();

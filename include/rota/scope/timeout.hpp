@@ -12,7 +12,7 @@
 #include <rota/base/error.hpp>
 #include <rota/coro/cancellation.hpp>
 #include <rota/coro/concepts.hpp>
-#include <rota/loop/event_loop.hpp>
+#include <rota/loop/task_runner.hpp>
 
 namespace rota {
 namespace detail {
@@ -31,11 +31,14 @@ class deadline_scope : public open_scope {
     if (when == never || !host) return;
     set(has_deadline);
     alarm_.target = reinterpret_cast<std::uintptr_t>(static_cast<open_scope*>(this)) | 1;
-    loop_access::timers(loop_access::loop_of(*host)).arm(alarm_);
+    runner_access::arm(runner_access::of(*host), alarm_);
   }
   nanoseconds deadline() const noexcept { return alarm_.deadline; }
   void disarm() noexcept {
-    if (alarm_.next) loop_access::timers(static_cast<event_loop&>(*host->exec)).cancel(alarm_);
+    if (alarm_.target != 0) {
+      runner_access::disarm(static_cast<task_runner&>(*host->exec), alarm_);
+      alarm_.target = 0;
+    }
   }
 
  private:
@@ -61,6 +64,7 @@ class [[nodiscard]] scope_awaiter {
   using result = std::conditional_t<Policy == when_cancelled::give_nothing, maybe<value>, value>;
 
  public:
+  static constexpr bool may_leave_strand = may_leave<A>;
   scope_awaiter(std::uint32_t flags, nanoseconds when, bool is_absolute, A&& a)
       : scope_(flags), inner_(awaiter_of(static_cast<A&&>(a))), when_(when), is_absolute_(is_absolute) {}
   scope_awaiter(const scope_awaiter&) = delete;
@@ -127,8 +131,8 @@ class [[nodiscard]] scope_awaiter {
     open_ = true;
     if (when_ == never) return;
     if (when_ == not_a_duration && !is_absolute_) throw_not_a_duration(task);
-    event_loop& loop = loop_access::loop_of(task);
-    scope_.set_deadline(is_absolute_ ? when_ : deadline_after(loop_access::now(loop), when_), source_line(where));
+    scope_.set_deadline(is_absolute_ ? when_ : deadline_after(runner_access::now(runner_access::of(task)), when_),
+                        source_line(where));
   }
   void leave() noexcept {
     open_ = false;

@@ -47,12 +47,12 @@ class held_frame {
   /// Before it is started, and if the argument was none: makes its frame.
   void make(line_mark) const noexcept {}
   /// Room in the ready queue was reserved.
-  void start(event_loop& loop, task_owner& owner) noexcept {
+  void start(task_runner& runner, task_owner& owner, bool leaves) noexcept {
     is_on_loop_ = true;
-    new (&state_) task_state(&loop, frame());
+    new (&state_) task_state(&runner, frame());
     promise_of(frame()).state = &state_;
     state_.references_ = 1;  // ours: the outcome stays until we go
-    loop_access::start(loop, owner, state_);
+    runner_access::start(runner, owner, state_, leaves);
   }
   /// To be started by a fork instead.
   fork_child& forked() noexcept { return forked_; }
@@ -137,6 +137,7 @@ class held_child<A> : public held_frame<await_result_t<A>> {
   using held = std::conditional_t<std::is_move_constructible_v<A>, A, A&&>;
 
  public:
+  static constexpr bool leaves = may_leave<A>;
   explicit held_child(A&& a) : argument_(static_cast<A&&>(a)) {}
   void make(line_mark where) { this->adopt(await_one<A>(argument_, where), where); }
 
@@ -147,6 +148,7 @@ template <class F>
   requires(!awaitable<F>)
 class held_child<F> : public held_frame<await_result_t<std::invoke_result_t<std::remove_reference_t<F>&>>> {
  public:
+  static constexpr bool leaves = may_leave<std::invoke_result_t<std::remove_reference_t<F>&>>;
   explicit held_child(F&& f) : function_(static_cast<F&&>(f)) {
     refuse_empty(function_, "when_all, when_any, race or select");
   }
@@ -158,6 +160,7 @@ class held_child<F> : public held_frame<await_result_t<std::invoke_result_t<std:
 template <class T>
 class held_child<task<T>> : public held_frame<T> {
  public:
+  static constexpr bool leaves = true;
   using held_frame<T>::held_frame;
 };
 
@@ -188,12 +191,13 @@ class pack_children {
   [[gnu::flatten]] explicit pack_children(As&&... as) : children_(static_cast<As&&>(as)...) {}
   [[gnu::flatten]] ~pack_children() {}
 
+  static constexpr bool all_leave = (held_child<As>::leaves && ...);
   static constexpr std::size_t size() noexcept { return sizeof...(As); }
   void make(line_mark where) {
     each([=](auto& child) { child.make(where); });
   }
-  void start(event_loop& loop, task_owner& owner) noexcept {
-    each([&](auto& child) { child.start(loop, owner); });
+  void start(task_runner& runner, task_owner& owner) noexcept {
+    each([&](auto& child) { child.start(runner, owner, std::remove_reference_t<decltype(child)>::leaves); });
   }
   template <class F>
   decltype(auto) apply(F&& f) {
@@ -256,6 +260,7 @@ class range_children {
  public:
   using child_type = held_child<element>;
   using value = typename child_type::value;
+  static constexpr bool all_leave = child_type::leaves;
 
   explicit range_children(R&& range) {
     node** end = &first_;
@@ -287,8 +292,8 @@ class range_children {
   void make(line_mark where) {
     each([=](auto& child) { child.make(where); });
   }
-  void start(event_loop& loop, task_owner& owner) noexcept {
-    each([&](auto& child) { child.start(loop, owner); });
+  void start(task_runner& runner, task_owner& owner) noexcept {
+    each([&](auto& child) { child.start(runner, owner, std::remove_reference_t<decltype(child)>::leaves); });
   }
   template <class F>
   void each(F f) {
@@ -316,14 +321,14 @@ class loop_join {
 
   template <class Children>
   ROTA_NOINLINE void start(Children& children, task_state& me, void* frame, line_mark where) {
-    event_loop& loop = loop_access::loop_of(me);
+    task_runner& runner = runner_access::of(me);
     children.make(where);
-    loop_access::reserve_tasks(loop, children.size());
+    runner_access::reserve_tasks(runner, children.size());
     // From here on nothing can fail.
     me_ = &me;
     owner_.set_line(where);
     owner_.attach(me);
-    children.start(loop, owner_);
+    children.start(runner, owner_);
     wait_.frame = frame;  // not cancellable: a cancel ends the children, and that ends the wait
     owner_.wake_below = 1;
     owner_.waiter = &wait_;

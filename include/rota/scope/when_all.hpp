@@ -36,10 +36,11 @@ or_monostate<T> take_known_value(held_frame<T>& child) {
     return child.take_value();
 }
 
-/// On a loop the children are tasks of one owner; on a strand they are forked.
+/// On a loop the children are tasks of one owner; on a strand, if they may leave it, they are forked.
 template <class Derived, class Children>
 class all_awaiter_base {
  public:
+  static constexpr bool may_leave_strand = Children::all_leave;
   all_awaiter_base(const all_awaiter_base&) = delete;
   all_awaiter_base& operator=(const all_awaiter_base&) = delete;
   [[gnu::always_inline]] ~all_awaiter_base() {
@@ -54,7 +55,9 @@ class all_awaiter_base {
   [[gnu::always_inline]] bool await_suspend(std::coroutine_handle<Promise> handle,
                                             line_mark where = ROTA_CALLERS_LINE) {
     task_state& me = suspend_at(handle, where);
-    if (me.exec->is_strand()) return fork_here(me, handle.address(), where);
+    if constexpr (Children::all_leave)
+      if (me.exec->is_strand() && static_cast<strand&>(*me.exec).is_main(me))
+        return fork_here(me, handle.address(), where);
     start_on_loop(me, handle.address(), where);
     return true;
   }

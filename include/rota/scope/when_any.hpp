@@ -92,6 +92,9 @@ struct first_value<T, Ts...> {
 
 template <class Derived, class Children>
 class first_awaiter_base : public together<Derived, winner_owner, Children> {
+ public:
+  static constexpr bool may_leave_strand = Children::all_leave;
+
  protected:
   template <class... Args>
   explicit first_awaiter_base(bool errors_win, Args&&... args)
