@@ -57,13 +57,13 @@ struct product {
   }
 };
 
+/// Who multiplies calls all three, so that the numbers are in its caches, not in those of a thread that only waits.
 class matrices {
  public:
-  /// Gives all of the product to `multiply`, once. Was it the right one?
-  template <class F>
-  bool measure(F multiply) {
-    c_.assign(c_.size(), 0);
-    multiply(product{whole(c_), whole(a_), whole(b_)});
+  void clear() { c_.assign(c_.size(), 0); }
+  product all() { return {whole(c_), whole(a_), whole(b_)}; }
+  /// Of a few places, after one product.
+  bool are_right() const {
     for (const std::size_t i : {std::size_t{0}, matrix_size / 3, matrix_size - 1}) {
       float sum = 0;
       for (std::size_t k = 0; k != matrix_size; ++k) sum += a_[i * matrix_size + k] * b_[k * matrix_size + i];

@@ -3,6 +3,7 @@
 // of which nobody knows where it is deep).
 #include <array>
 #include <cstddef>
+#include <functional>
 #include <ranges>
 #include <tuple>
 #include <utility>
@@ -58,6 +59,12 @@
                             matmul(p.quarter(1, 1, k)));
 }
 
+rota::task<bool> product_of(problems::matrices& matrices) {
+  matrices.clear();
+  co_await matmul(matrices.all());
+  co_return matrices.are_right();
+}
+
 [[gnu::noinline]] rota::task<long> count_tree(uts::node node) {
   const int count = node.children();
   if (count == 0) co_return 1;
@@ -83,10 +90,7 @@ void nqueens_case(benchmark::State& state) {
 }
 void matmul_case(benchmark::State& state) {
   problems::matrices matrices;
-  rota::thread_pool pool(static_cast<unsigned>(state.range(0)));
-  threads::measure(state, true, [&] {
-    return matrices.measure([&](const problems::product& p) { rota::sync_wait(pool.run(matmul, p)); });
-  });
+  run<product_of>(state, true, std::ref(matrices));
 }
 void uts_case(benchmark::State& state) { run<count_tree>(state, uts::nodes, uts::root); }
 

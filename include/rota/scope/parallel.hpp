@@ -5,7 +5,7 @@
 //  - In a task of a thread_pool they run in parallel; in a task of a loop one part after the other.
 //  - A function is taken by value, and is one object for all threads. Nothing is allocated but a frame per part.
 //  - `grain`: how many elements are a part at most; 0: an eighth of what a worker would get, and less where
-//    others have nothing to do; parallel_reduce makes the same parts each time.
+//    others have nothing to do; for parallel_reduce a sixteenth, the same parts each time.
 //  - The first exception of a function is thrown, as it is, when all parts that have begun have ended; no further ones begin.
 //  - A cancel is heard between parts. An exception of a function wins over it.
 //  - A range has random access and outlives the await: it has a name, or is a view such as std::span.
@@ -40,7 +40,7 @@ class parallel_loop : public parallel_indices<Index> {
       : parallel_indices<Index>(first, last, grain), visit_(std::move(visit)) {}
 
   auto all(parallel_failure& failure, std::size_t workers) {
-    this->choose_grain(workers, 4);
+    this->choose_grain(workers, 8, 4);
     return divide(*this, failure, this->all_);
   }
   value part(const piece& p) {
@@ -98,7 +98,7 @@ class parallel_sum : public parallel_indices<Index> {
         combine_(std::move(combine)) {}
 
   auto all(parallel_failure& failure, std::size_t workers) {
-    this->choose_grain(workers, 1);  // the same groups each time
+    this->choose_grain(workers, 16, 1);  // the same groups each time
     return divide(*this, failure, this->all_);
   }
   value part(const piece& p) {

@@ -106,13 +106,12 @@ class parallel_indices {
   parallel_indices(Index first, Index last, Index grain) noexcept
       : all_(first, first < last ? last : first), grain_(grain > 0 ? static_cast<std::size_t>(grain) : 0) {}
 
-  // Eight parts for each worker, if nothing was asked for; `finer` times as many where others have run out of work, as they
-  // do towards the end: nobody waits long for the last part.
-  void choose_grain(std::size_t workers, std::size_t finer) noexcept {
+  // If nothing was asked for: `parts` for each worker, and `finer` times as many where others have run out of work, as they do
+  // towards the end: nobody waits long for the last part.
+  void choose_grain(std::size_t workers, std::size_t parts, std::size_t finer) noexcept {
     finest_ = grain_;
     if (grain_ != 0) return;
-    const std::size_t parts = workers * 8;
-    grain_ = at_least_one(all_.size() / parts);
+    grain_ = at_least_one(all_.size() / (workers * parts));
     finest_ = workers == 1 ? grain_ : at_least_one(grain_ / finer);
   }
 
