@@ -132,6 +132,18 @@ TEST_CASE("a plain thread waits with sync_wait; a pool's thread and a loop's are
           rota::usage_error::kind::blocking_in_loop);
 }
 
+TEST_CASE("an event loop is not run on a pool's thread, which would block") {
+  thread_pool pool(1);
+  const auto runs = [] { return rota::run(add(1, 2)); };
+  const auto runs_a_loop = [] {
+    rota::event_loop loop;  // and its destructor may run it
+    return loop.run(add(1, 2));
+  };
+  using kind = rota::usage_error::kind;
+  REQUIRE(rota_test::usage_error_of([&] { (void)rota::sync_wait(pool.run(runs)); }) == kind::blocking_in_loop);
+  REQUIRE(rota_test::usage_error_of([&] { (void)rota::sync_wait(pool.run(runs_a_loop)); }) == kind::blocking_in_loop);
+}
+
 TEST_CASE("a task of a pool runs other pools' functions, and its own pool's") {
   thread_pool pool(1), other(1);
   const auto visits = [&](int n) -> task<int> {

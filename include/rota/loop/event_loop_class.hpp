@@ -210,6 +210,13 @@ class event_loop final : public detail::task_runner, public callback_layer {
     if (current())
       throw usage_error(usage_error::kind::loop_already_running, "an event loop already runs on this thread");
   }
+  /// Before a run that somebody asks for; a loop's shutdown may take place anywhere.
+  static void check_may_block() {
+    check_not_running();
+    if (detail::blocking_guard::forbidden())
+      throw usage_error(usage_error::kind::blocking_in_loop,
+                        "an event loop would block the thread of a pool: let a loop await pool.run() instead");
+  }
   // An io_uring belongs to the thread that made it; with epoll it would go well by chance.
   void check_thread() const {
     if (pthread_equal(pthread_self(), made_on_) == 0)
@@ -222,7 +229,7 @@ class event_loop final : public detail::task_runner, public callback_layer {
                         "an event loop was used on another thread than its own; call_soon_threadsafe() may be");
   }
   void check_may_run() const {
-    check_not_running();
+    check_may_block();
     check_thread();
     if (options_.is_guest)
       throw usage_error(usage_error::kind::loop_already_running,

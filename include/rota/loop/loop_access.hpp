@@ -49,7 +49,7 @@ struct loop_access : runner_access {
     trap_wrong_thread(what, whose);
   }
 
-  static void check_not_running() { event_loop::check_not_running(); }
+  static void check_may_block() { event_loop::check_may_block(); }
 
   /// The loop on which the task runs; throws when it runs on another executor.
   static event_loop& loop_of(task_state& task) {

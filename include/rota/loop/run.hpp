@@ -99,7 +99,7 @@ namespace detail {
 template <class T, class During, class Outcome>
 decltype(auto) run_program(task<T> given, const event_loop_options& options, During during, Outcome outcome) {
   taken_task<T> main(std::move(given));
-  loop_access::check_not_running();
+  loop_access::check_may_block();
   event_loop loop(options);
   prepare_dumps(loop.debug());
   join_handle<T> handle = start_given(loop, loop_access::root(loop), main);
