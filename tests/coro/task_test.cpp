@@ -267,7 +267,7 @@ TEST_CASE("a task keeps knowing that it was awaited when it is moved") {
   REQUIRE(rota_test::usage_error_of([&] { sync_wait(body()); }) == rota::usage_error::kind::already_awaited);
 }
 
-TEST_CASE("a debug build reports a task that nobody awaited, with the line that made it") {
+TEST_CASE("a debug build reports a task that nobody awaited, with its coroutine and that one's line") {
   const rota_test::captured_reports reports;
   const auto forgotten = []() -> task<> { co_return; };
   const unsigned line = __LINE__ - 1;
@@ -277,12 +277,48 @@ TEST_CASE("a debug build reports a task that nobody awaited, with the line that 
 #if ROTA_ASSERTIONS
   INFO(reports.all());
   REQUIRE(reports.size() == 1);
-  REQUIRE(reports.contains("without ever being awaited"));
+  REQUIRE(reports.contains("without ever being awaited or spawned: a call of a lambda"));
+  REQUIRE(reports.contains(", which is defined at "));
+  REQUIRE_FALSE(reports.contains("dropped by"));  // no task runs here
   REQUIRE(reports.contains("task_test.cpp:" + std::to_string(line)));
 #else
   (void)line;
   REQUIRE(reports.size() == 0);
 #endif
+}
+
+TEST_CASE("who awaits a task twice, or an empty one, is told by name") {
+  const auto text_of = [](rota::task<> program) {
+    try {
+      rota::event_loop loop;
+      loop.run(std::move(program));
+    } catch (const rota::usage_error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  const auto twice = []() -> task<> {
+    rota::this_task::set_name("main");
+    task<int> t = number(1);
+    (void)co_await std::move(t);
+    (void)co_await std::move(t);
+  };
+  const auto empty = []() -> task<> {
+    rota::this_task::set_name("main");
+    co_await rota::yield();
+    co_await task<>();
+  };
+  const auto no_handle = []() -> task<> {
+    rota::this_task::set_name("main");
+    co_await rota::yield();
+    rota::join_handle<> none;
+    co_await none;
+  };
+  REQUIRE(text_of(twice()).starts_with("a rota::task was awaited or spawned twice by task 'main', last at "));
+  REQUIRE(text_of(empty()).starts_with(
+      "an empty or moved-from rota::task was awaited or spawned by task 'main', last at "));
+  REQUIRE(text_of(no_handle())
+              .starts_with("an empty or moved-from join_handle was awaited or asked by task 'main', last "));
 }
 
 TEST_CASE("a task that was awaited, moved from or empty is dropped in silence") {

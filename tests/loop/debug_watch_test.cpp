@@ -322,7 +322,22 @@ TEST_CASE("a task that nobody awaited is reported in debug mode, in release buil
     const task<> dropped = forgotten();
   }
   INFO(reports.all());
-  REQUIRE(reports.contains("a task was destroyed without ever being awaited or spawned; it was made by "));
+  REQUIRE(reports.contains("a task was destroyed without ever being awaited or spawned: a call of "));
+}
+
+TEST_CASE("a forgotten group is reported by the name that users know, with the task that dropped it") {
+  const captured_reports reports;
+  watched_loop w;
+  const auto program = []() -> task<> {
+    rota::this_task::set_name("main");
+    co_await rota::yield();
+    const auto body = [](rota::task_group&) -> task<> { co_return; };
+    const auto forgotten = rota::with_task_group(body);
+    co_return;
+  };
+  w.run(program());
+  INFO(reports.all());
+  REQUIRE(reports.contains("awaited or spawned: a call of with_task_group; dropped by task 'main', last at "));
 }
 
 TEST_CASE("a cancel from another thread ends the program with a word about it") {
@@ -350,7 +365,7 @@ TEST_CASE("a debug build ends the program when another thread wakes a task") {
     rota_test::gate gate;
     const auto waiting = [&]() -> task<> { co_await gate; };
     const auto program = [&]() -> task<> {
-      rota::join_handle<> handle = rota::spawn(waiting);
+      rota::join_handle<> handle = rota::spawn(waiting).set_name("sleeper");
       co_await rota::yield();
       std::thread([&] { gate.open(); }).join();
       co_await handle;
@@ -360,7 +375,8 @@ TEST_CASE("a debug build ends the program when another thread wakes a task") {
   });
   INFO(outcome.output);
   REQUIRE(outcome.signal() == SIGABRT);
-  REQUIRE(outcome.says("a task was woken on another thread than its event loop's"));
+  REQUIRE(outcome.says("task 'sleeper', last at "));
+  REQUIRE(outcome.says(", was woken on another thread than its event loop's"));
 }
 
 TEST_CASE("ROTA_DEBUG in the environment turns debug mode on, and the option beats it") {

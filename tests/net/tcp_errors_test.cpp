@@ -662,6 +662,34 @@ TEST_CASE("a stream used on another loop's thread is a usage_error, and the stre
   }(std::move(pair)));
 }
 
+TEST_CASE("a read into an empty buffer is refused: its 0 bytes would look like the end of the stream") {
+  run([]() -> rota::task<> {
+    stream_pair pair = co_await connect_streams();
+    co_await pair.server.write_all(as_bytes("text"));
+    std::array<std::byte, 4> room;
+    const std::array<rota::mutable_buffer, 2> nothing{};
+    std::string what;
+    try {
+      (void)co_await pair.client.read_some(rota::mutable_buffer(room).first(0));
+    } catch (const rota::usage_error& error) {
+      CHECK(error.which() == rota::usage_error::kind::invalid_argument);
+      what = error.what();
+    }
+    CHECK(what.find("tcp_errors_test.cpp:" + std::to_string(__LINE__ - 5)) != std::string::npos);
+    bool refused = false;
+    try {
+      (void)co_await pair.client.read_some(nothing);
+    } catch (const rota::usage_error&) {
+      refused = true;
+    }
+    CHECK(refused);
+    const std::size_t none = co_await pair.client.write_some(rota::const_buffer());
+    CHECK(none == 0);  // of a write it says what happened
+    const std::size_t n = co_await pair.client.read_some(room);
+    CHECK(n == 4);
+  });
+}
+
 TEST_CASE("debug builds, and debug mode, end the program when a stream is destroyed on another thread") {
   const child_outcome child = run_in_child([] {
     rota::event_loop_options options;

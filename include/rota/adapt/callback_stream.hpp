@@ -89,7 +89,7 @@ struct stream_core {
 };
 
 template <class Stream>
-class [[nodiscard]] stream_awaiter : stream_wait {
+class [[nodiscard(ROTA_UNAWAITED)]] stream_awaiter : stream_wait {
  public:
   explicit stream_awaiter(Stream& stream) noexcept : stream_(stream) { cancel = &withdraw; }
   stream_awaiter(const stream_awaiter&) = delete;

@@ -337,7 +337,7 @@ struct callback_access {
 struct no_hook {};
 
 template <class Initiate, class Hook, class... Ts>
-class [[nodiscard]] callback_awaiter : callback_state<called_with_t<Ts...>> {
+class [[nodiscard(ROTA_UNAWAITED)]] callback_awaiter : callback_state<called_with_t<Ts...>> {
  public:
   callback_awaiter(Initiate&& initiate, Hook&& at_cancel)
       : initiate_(static_cast<Initiate&&>(initiate)), hook_(static_cast<Hook&&>(at_cancel)) {

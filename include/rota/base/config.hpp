@@ -74,6 +74,10 @@
 #endif
 #endif
 
+// [[nodiscard(ROTA_UNAWAITED)]]: what compilers say, with the line, where an awaiter is made and thrown away.
+#define ROTA_UNAWAITED "nothing happens until it is awaited: write co_await in front of it"
+#define ROTA_UNASKED "nothing happens until it is asked for an item"
+
 #define ROTA_NOINLINE [[gnu::noinline]]
 #define ROTA_COLD [[gnu::noinline, gnu::cold]]
 // For the rare branch of something short: it saves the registers, so that its caller need not.

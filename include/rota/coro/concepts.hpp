@@ -86,7 +86,7 @@ struct await_in_the_expression_that_makes_it;
 /// Stands for an awaiter that must not be named before it is awaited: its `operator co_await() &` is deleted, and the one
 /// for rvalues gives this. (GCC 12 copies an awaiter that an operator co_await returns by reference.)
 template <class Awaiter>
-class [[nodiscard]] pinned_awaiter {
+class [[nodiscard(ROTA_UNAWAITED)]] pinned_awaiter {
  public:
   explicit pinned_awaiter(Awaiter& inner) noexcept : inner_(inner) {}
   bool await_ready() { return inner_.await_ready(); }

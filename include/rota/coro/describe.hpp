@@ -113,4 +113,20 @@ ROTA_COLD inline description describe(task_state& task, std::source_location at)
 }
 inline description describe(task_state& task) noexcept { return describe(task, line_of(task)); }
 
+/// " by task 'importer', last at server.cpp:42": who did what nobody's await says; empty where no task runs.
+ROTA_COLD inline description by_running_task() noexcept {
+  description text;
+  if (task_state* const task = running_task()) text.add(" by %s", describe(*task).c_str());
+  return text;
+}
+
+ROTA_COLD inline void trap_woken_elsewhere(void* frame) noexcept {
+  task_state& task = *promise_of(frame).state;
+  // Not line_of(): its thread may be changing what that looks at.
+  trap(
+      "%s, was woken on another thread than its event loop's: what it waits for belongs to one loop; "
+      "event_loop::post() lets other threads reach it",
+      describe(task, promise_of(frame).waits_at).c_str());
+}
+
 }  // namespace rota::detail

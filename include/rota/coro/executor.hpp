@@ -23,6 +23,8 @@ namespace detail {
 struct task_state;
 struct cancel_record;
 
+[[noreturn]] void trap_woken_elsewhere(void* frame) noexcept;  // coro/describe.hpp
+
 /// A piece of work that crosses threads: intrusive, so that posting allocates nothing. Owned by whoever posts it
 /// until `run` is called, which may destroy it.
 struct posted {
@@ -110,7 +112,7 @@ class executor {
   void resume_later(void* frame) noexcept {
 #if ROTA_ASSERTIONS
     if (on_another_thread()) [[unlikely]]
-      woken_by_another_thread();
+      detail::trap_woken_elsewhere(frame);
 #endif
     ready_.push(frame);
   }
@@ -231,12 +233,6 @@ class executor {
   std::uint64_t steps_skipped_ = 0;
 
  private:
-  [[noreturn]] ROTA_COLD static void woken_by_another_thread() noexcept {
-    detail::trap(
-        "a task was woken on another thread than its event loop's: what it waits for belongs to one loop; "
-        "event_loop::post() lets other threads reach it");
-  }
-
   static constexpr std::ptrdiff_t deepest_stack = 64 * 1024;
   static constexpr unsigned inline_completions = 64;  // in one step
 

@@ -6,13 +6,16 @@
 #include <exception>
 #include <new>
 #include <source_location>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
 #include <rota/base/debug_mode.hpp>
+#include <rota/base/function_name.hpp>
 #include <rota/base/report.hpp>
 #include <rota/base/usage_error.hpp>
 #include <rota/coro/concepts.hpp>
+#include <rota/coro/describe.hpp>
 #include <rota/coro/frame_memory.hpp>
 #include <rota/coro/task_state.hpp>
 
@@ -157,7 +160,7 @@ struct task_promise<void> final : task_promise_base<void> {
 
 // Holds the awaited task's outcome. The task's frame frees itself when the body ends.
 template <class T>
-class [[nodiscard]] task_awaiter {
+class [[nodiscard(ROTA_UNAWAITED)]] task_awaiter {
  public:
   explicit task_awaiter(std::coroutine_handle<task_promise<T>> child) noexcept : child_(child) {}
   task_awaiter(const task_awaiter&) = delete;
@@ -201,14 +204,27 @@ class [[nodiscard]] task_awaiter {
   task_outcome<T> outcome_;
 };
 
-ROTA_COLD inline void report_never_awaited(std::source_location made_at) noexcept {
-  report("a task was destroyed without ever being awaited or spawned; it was made by %s at %s:%u",
-         made_at.function_name(), made_at.file_name(), static_cast<unsigned>(made_at.line()));
+// All that is known of a task that never began is its coroutine: no compiler gives a promise the line of the call. It is
+// mostly dropped where it was made, so who runs is told, too.
+ROTA_COLD inline void report_never_awaited(std::source_location defined_at) noexcept {
+  const function_name full(defined_at.function_name());
+  std::string_view name = full.c_str();
+  const bool is_ours = name.starts_with("rota::detail::");
+  if (is_ours) name.remove_prefix(name.rfind(':') + 1);  // called as the function that users know
+  description text;
+  text.add("a task was destroyed without ever being awaited or spawned: a call of %.*s", static_cast<int>(name.size()),
+           name.data());
+  if (!is_ours)
+    text.add(", which is defined at %s:%u", defined_at.file_name(), static_cast<unsigned>(defined_at.line()));
+  if (running_task()) text.add("; dropped%s", by_running_task().c_str());
+  report("%s", text.c_str());
 }
 [[noreturn]] ROTA_COLD inline void throw_not_awaitable(bool awaited_before) {
   if (awaited_before)
-    throw usage_error(usage_error::kind::already_awaited, "a rota::task was awaited or spawned twice");
-  throw usage_error(usage_error::kind::invalid_task, "an empty or moved-from rota::task was awaited or spawned");
+    throw_usage_error(usage_error::kind::already_awaited, "a rota::task was awaited or spawned twice%s",
+                      by_running_task().c_str());
+  throw_usage_error(usage_error::kind::invalid_task, "an empty or moved-from rota::task was awaited or spawned%s",
+                    by_running_task().c_str());
 }
 
 struct task_access;

@@ -45,7 +45,7 @@ class stage {
 };
 
 template <class S, class F>
-class [[nodiscard]] mapped : public stage<S> {
+class [[nodiscard(ROTA_UNASKED)]] mapped : public stage<S> {
   using result = std::invoke_result_t<F&, handed_item_t<S>>;
   static constexpr auto value_of() {
     if constexpr (awaitable<result>)
@@ -74,7 +74,7 @@ class [[nodiscard]] mapped : public stage<S> {
 };
 
 template <class S, class P>
-class [[nodiscard]] filtered : public stage<S> {
+class [[nodiscard(ROTA_UNASKED)]] filtered : public stage<S> {
   static constexpr bool awaits = awaitable<std::invoke_result_t<P&, const source_item_t<S>&>>;
   struct nothing {};
 
@@ -114,7 +114,7 @@ class [[nodiscard]] filtered : public stage<S> {
 };
 
 template <class S>
-class [[nodiscard]] limited : public stage<S> {
+class [[nodiscard(ROTA_UNASKED)]] limited : public stage<S> {
  public:
   using value_type = source_item_t<S>;
 
@@ -136,7 +136,7 @@ class [[nodiscard]] limited : public stage<S> {
 
 // A chunk that is not full yet, and the error that came after it, are kept from one next() to the next.
 template <class S>
-class [[nodiscard]] chunked : public stage<S> {
+class [[nodiscard(ROTA_UNASKED)]] chunked : public stage<S> {
  public:
   using value_type = std::vector<source_item_t<S>>;
 
@@ -183,7 +183,7 @@ class [[nodiscard]] chunked : public stage<S> {
 };
 
 template <class S>
-class [[nodiscard]] throttled : public stage<S> {
+class [[nodiscard(ROTA_UNASKED)]] throttled : public stage<S> {
  public:
   using value_type = source_item_t<S>;
 
@@ -206,7 +206,7 @@ class [[nodiscard]] throttled : public stage<S> {
 };
 
 template <class S>
-class [[nodiscard]] timed : public stage<S> {
+class [[nodiscard(ROTA_UNASKED)]] timed : public stage<S> {
  public:
   using value_type = source_item_t<S>;
 

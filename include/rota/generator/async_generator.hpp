@@ -293,7 +293,7 @@ class async_generator_promise final : public async_generator_state {
 };
 
 template <class T>
-class [[nodiscard]] async_next_awaiter {
+class [[nodiscard(ROTA_UNAWAITED)]] async_next_awaiter {
   // A reference comes as a pointer: null at the end.
   using result = std::conditional_t<std::is_reference_v<T>, std::remove_reference_t<T>*, std::optional<T>>;
 
@@ -359,7 +359,7 @@ class [[nodiscard]] async_next_awaiter {
 };
 
 // Resumes a body in a cancelled scope, so that its co_yield throws, until it has ended.
-class [[nodiscard]] async_close_awaiter {
+class [[nodiscard(ROTA_UNAWAITED)]] async_close_awaiter {
  public:
   explicit async_close_awaiter(async_generator_owner& owner) noexcept : owner_(owner), body_(owner.body()) {}
   async_close_awaiter(const async_close_awaiter&) = delete;
@@ -427,7 +427,7 @@ class [[nodiscard]] async_close_awaiter {
 /// close(), which for_each(), collect() and with(limit, generator, body) call on every way out. Destroying or moving it
 /// while its body runs ends the program (rule R1).
 template <class T>
-class [[nodiscard("a generator does nothing until it is asked for an item")]] async_generator {
+class [[nodiscard(ROTA_UNASKED)]] async_generator {
   static_assert(!std::is_void_v<T> && !std::is_rvalue_reference_v<T>,
                 "an async_generator yields values or lvalue references");
   static_assert(std::is_reference_v<T> || !std::is_const_v<T>,
@@ -446,7 +446,9 @@ class [[nodiscard("a generator does nothing until it is asked for an item")]] as
   /// ended, from then on always. What was yielded as an lvalue is copied, else moved. An exception of the body is thrown here,
   /// rota::cancelled among them; the body has ended then. Throws usage_error, and changes nothing, while another next()
   /// runs the body, and on another executor than the first one's.
-  [[nodiscard]] detail::async_next_awaiter<T> next() noexcept { return detail::async_next_awaiter<T>(owner_); }
+  [[nodiscard(ROTA_UNAWAITED)]] detail::async_next_awaiter<T> next() noexcept {
+    return detail::async_next_awaiter<T>(owner_);
+  }
 
   /// Ends the body: its co_yield throws rota::cancelled, in a cancelled scope, so that its cleanup can await within a
   /// shield as after any cancel. An item that it yields then is dropped. Throws what else leaves the body. Does nothing

@@ -32,7 +32,7 @@ class interval {
       throw usage_error(usage_error::kind::invalid_argument, "an interval needs a period above zero");
   }
 
-  class [[nodiscard]] awaiter {
+  class [[nodiscard(ROTA_UNAWAITED)]] awaiter {
    public:
     explicit awaiter(interval& owner) noexcept : owner_(owner), sleep_(owner.due_, true) {}
     awaiter(const awaiter&) = delete;

@@ -87,7 +87,7 @@ class merge_owner final : public failure_collector {
 
 /// A child waits until its item was taken; what was not taken when its scope is cancelled stays the child's.
 template <class T>
-class [[nodiscard]] offer_awaiter : custom_wait {
+class [[nodiscard(ROTA_UNAWAITED)]] offer_awaiter : custom_wait {
  public:
   offer_awaiter(merge_owner& owner, T& item) noexcept : owner_(owner), item_(item) {}
   offer_awaiter(const offer_awaiter&) = delete;
@@ -155,7 +155,7 @@ task<> close_source(S& source, cleanup_errors& errors) {
 
 // Sources: a std::tuple, or a std::vector.
 template <class T, class Sources>
-class [[nodiscard("a merge does nothing until it is asked for an item")]] merged {
+class [[nodiscard(ROTA_UNASKED)]] merged {
  public:
   using value_type = T;
 

@@ -13,7 +13,7 @@
 namespace rota::detail {
 
 /// Several buffers in one call; owns the list of them, so that the caller's list need not live on.
-class [[nodiscard]] vector_awaiter : public operation_awaiter {
+class [[nodiscard(ROTA_UNAWAITED)]] vector_awaiter : public operation_awaiter {
  public:
   static constexpr std::size_t most_buffers = 16;
 
@@ -21,10 +21,13 @@ class [[nodiscard]] vector_awaiter : public operation_awaiter {
   vector_awaiter(opcode code, event_loop* loop, int fd, std::span<const std::span<Byte>> buffers) noexcept
       : operation_awaiter(code, loop, fd) {
     std::size_t n = 0;
+    std::size_t size = 0;
     for (; n != buffers.size() && n != most_buffers; ++n) {
       vectors_[n].iov_base = const_cast<std::byte*>(buffers[n].data());
-      vectors_[n].iov_len = buffers[n].size();
+      size += vectors_[n].iov_len = buffers[n].size();
     }
+    if (size == 0 && reads(code)) [[unlikely]]
+      op_.result = no_room;
     message_.msg_iov = vectors_.data();
     message_.msg_iovlen = n;
     op_.message = &message_;
@@ -54,8 +57,8 @@ namespace detail {
 template <opcode Read, opcode Write>
 class stream_by {
  public:
-  /// Waits until there is something and reads at most buffer.size() bytes of it; 0 is the end of the stream (or an
-  /// empty buffer).
+  /// Waits until there is something and reads at most buffer.size() bytes of it; 0 is the end of the stream. An
+  /// empty buffer is a usage_error.
   transfer_awaiter read_some(mutable_buffer buffer) noexcept {
     return {Read, fd_.loop(), fd_.get(), buffer.data(), buffer.size()};
   }

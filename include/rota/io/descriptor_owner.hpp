@@ -12,7 +12,7 @@ namespace rota::detail {
 
 /// Waits until nothing uses the descriptor any more and it is closed. A cancel does not end it early: closing
 /// takes no longer than the kernel needs to give up what is in flight.
-class [[nodiscard]] close_awaiter {
+class [[nodiscard(ROTA_UNAWAITED)]] close_awaiter {
  public:
   close_awaiter(event_loop* loop, int fd) noexcept : loop_(loop) { wait_.fd = fd; }
   close_awaiter(const close_awaiter&) = delete;

@@ -15,7 +15,7 @@ namespace rota {
 namespace detail {
 
 template <class A>
-class [[nodiscard]] result_awaiter {
+class [[nodiscard(ROTA_UNAWAITED)]] result_awaiter {
  public:
   using value = std::remove_cvref_t<await_result_t<A>>;
 

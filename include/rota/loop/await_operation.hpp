@@ -46,6 +46,12 @@ class operation_awaiter {
     throw_error(code_of(-op_.result), what);
   }
 
+  /// In op_.result, before the start: a read that was given no bytes to fill.
+  static constexpr std::int32_t no_room = 1;
+  static bool reads(opcode code) noexcept {
+    return code == opcode::read || code == opcode::recv || code == opcode::recvmsg;
+  }
+
   operation op_;
 
  private:
@@ -58,6 +64,8 @@ class operation_awaiter {
       op_.result = -EBADF;  // closed or moved from: an error like any other, for as_result() too
       return false;
     }
+    if (op_.result == no_room) [[unlikely]]
+      refuse_no_room(task);
     event_loop& loop = *loop_;
     if (task.is_cancelled()) [[unlikely]] {
       op_.result = -ECANCELED;
@@ -70,6 +78,11 @@ class operation_awaiter {
   }
   [[noreturn]] ROTA_COLD static void wrong_loop(task_state& task) {
     throw_usage_error(usage_error::kind::wrong_loop, "%s, used an I/O object of another event loop, or runs on none",
+                      describe(task).c_str());
+  }
+  [[noreturn]] ROTA_COLD static void refuse_no_room(task_state& task) {
+    throw_usage_error(usage_error::kind::invalid_argument,
+                      "%s, reads into an empty buffer: 0 bytes would look like the end of the stream",
                       describe(task).c_str());
   }
   static std::error_code code_of(int error) noexcept {
@@ -87,13 +100,15 @@ class operation_awaiter {
 };
 
 /// Gives a count of bytes.
-class [[nodiscard]] transfer_awaiter : public operation_awaiter {
+class [[nodiscard(ROTA_UNAWAITED)]] transfer_awaiter : public operation_awaiter {
  public:
   transfer_awaiter(opcode code, event_loop* loop, int fd, void* data, std::size_t size, bool all = false) noexcept
       : operation_awaiter(code, loop, fd) {
     op_.buffer = data;
     op_.size = size > largest ? largest : static_cast<std::uint32_t>(size);
     op_.all = all;
+    if (size == 0 && reads(code)) [[unlikely]]
+      op_.result = no_room;
     if (all && size > largest) [[unlikely]]
       op_.result = -EMSGSIZE;  // a part of it would not be "everything"
   }

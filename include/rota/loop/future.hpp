@@ -165,7 +165,7 @@ class future_link {
 
 // Takes the state out of the future for the length of the await, so that nobody else can await it meanwhile.
 template <class T>
-class [[nodiscard]] future_awaiter {
+class [[nodiscard(ROTA_UNAWAITED)]] future_awaiter {
  public:
   explicit future_awaiter(future_link<T>& owner, future_link<T>* gives_back_to)
       : owner_(gives_back_to), wait_(owner.checked()), mine_(std::move(owner)) {}
@@ -194,7 +194,7 @@ class [[nodiscard]] future_awaiter {
 };
 
 template <class T, class Result>
-class [[nodiscard]] shared_future_awaiter {
+class [[nodiscard(ROTA_UNAWAITED)]] shared_future_awaiter {
  public:
   explicit shared_future_awaiter(const future_link<T>& state) : wait_(state.checked()), state_(state) {}
   shared_future_awaiter(const shared_future_awaiter&) = delete;

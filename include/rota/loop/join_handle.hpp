@@ -72,6 +72,14 @@ struct join_wait : custom_wait {
   }
 };
 
+[[noreturn]] ROTA_COLD inline void throw_empty_handle() {
+  throw_usage_error(usage_error::kind::invalid_task, "an empty or moved-from join_handle was awaited or asked%s",
+                    by_running_task().c_str());
+}
+[[noreturn]] ROTA_COLD inline void throw_not_ended() {
+  throw_usage_error(usage_error::kind::invalid_argument, "the outcome of a task that has not ended was asked for%s",
+                    by_running_task().c_str());
+}
 [[noreturn]] ROTA_COLD inline void throw_task_cancelled() {
   throw std::system_error(make_error_code(errc::task_cancelled));
 }
@@ -94,7 +102,7 @@ inline void release_task(task_state& task) noexcept {
 }
 
 template <class T, bool Take>
-class [[nodiscard]] join_awaiter {
+class [[nodiscard(ROTA_UNAWAITED)]] join_awaiter {
  public:
   // A reference of its own: the handle may be dropped meanwhile.
   explicit join_awaiter(task_state& joined) noexcept : wait_(joined) { ++joined.references_; }
@@ -191,7 +199,7 @@ class join_handle {
   }
   /// The exception of a task that is done; null after success, and when it was cancelled before its first step.
   std::exception_ptr exception() {
-    if (!checked().done()) throw usage_error(usage_error::kind::invalid_argument, "the task has not ended yet");
+    if (!checked().done()) detail::throw_not_ended();
     task_->set(detail::task_state::retrieved);
     const std::exception_ptr* error = detail::outcome_of<T>(*task_).error();
     return error ? *error : nullptr;
@@ -231,12 +239,13 @@ class join_handle {
 
  private:
   join_handle& checked() {
-    if (!task_) throw usage_error(usage_error::kind::invalid_task, "an empty join_handle was awaited or asked");
+    if (!task_) [[unlikely]]
+      detail::throw_empty_handle();
     detail::check_thread_often(*task_, "a join_handle was awaited or asked");
     return *this;
   }
   void retrieve() {
-    if (!checked().done()) throw usage_error(usage_error::kind::invalid_argument, "the task has not ended yet");
+    if (!checked().done()) detail::throw_not_ended();
     detail::check_retrieved(*task_);
   }
   void keep() noexcept {

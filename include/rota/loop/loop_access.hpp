@@ -60,7 +60,8 @@ struct loop_access : runner_access {
   }
   static event_loop& current() {
     event_loop* loop = event_loop::current();
-    if (!loop) throw usage_error(usage_error::kind::no_event_loop, "no event loop runs on this thread");
+    if (!loop) [[unlikely]]
+      throw_no_loop();
     return *loop;
   }
 
@@ -71,6 +72,13 @@ struct loop_access : runner_access {
     return current();
   }
 
+  [[noreturn]] ROTA_COLD static void throw_no_loop() {
+    throw_usage_error(
+        usage_error::kind::no_event_loop,
+        "no event loop runs on this thread, and one was needed%s: spawn() and I/O objects are for tasks and "
+        "callbacks of a loop, within rota::run()",
+        by_running_task().c_str());
+  }
   static void report_lost(task_state& task, const std::exception_ptr& error) noexcept {
     event_loop::report_lost(task, error);
   }

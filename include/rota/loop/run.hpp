@@ -139,7 +139,8 @@ T run(task<T> main, const event_loop_options& options = event_loop_options()) {
 /// program ignores or handles itself are left alone.
 template <class T>
   requires std::is_void_v<T> || std::is_same_v<T, int>
-int run_main(task<T> main, const event_loop_options& options = event_loop_options()) {
+[[nodiscard("it is the exit code of the program: return it from main()")]] int run_main(
+    task<T> main, const event_loop_options& options = event_loop_options()) {
   using detail::interrupt_watch;
   try {
     return detail::run_program(

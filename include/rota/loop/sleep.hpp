@@ -12,7 +12,7 @@ namespace rota {
 namespace detail {
 
 // One timer and nothing else: a sleeping task is small.
-class [[nodiscard]] sleep_awaiter : loop_timer {
+class [[nodiscard(ROTA_UNAWAITED)]] sleep_awaiter : loop_timer {
  public:
   static constexpr bool may_leave_strand = true;
   // A relative deadline is kept as it is until the task's loop can say what time it is.
@@ -62,7 +62,7 @@ class [[nodiscard]] sleep_awaiter : loop_timer {
   }
 };
 
-class [[nodiscard]] yield_awaiter {
+class [[nodiscard(ROTA_UNAWAITED)]] yield_awaiter {
  public:
   yield_awaiter() noexcept {}
   bool await_ready() const noexcept { return false; }

@@ -68,7 +68,7 @@ class local_binding {
 
 /// Binds a value for the length of one co_await.
 template <class A>
-class [[nodiscard]] local_awaiter : local_binding {
+class [[nodiscard(ROTA_UNAWAITED)]] local_awaiter : local_binding {
  public:
   static constexpr bool may_leave_strand = may_leave<A>;
   template <class T, class U>

@@ -46,7 +46,7 @@ class task_owner : public open_scope {
 };
 
 /// Waits until an owner has fewer than `limit` children. A cancel ends the wait only if `cancellable`.
-class [[nodiscard]] children_awaiter {
+class [[nodiscard(ROTA_UNAWAITED)]] children_awaiter {
  public:
   children_awaiter(task_owner& owner, std::size_t limit, bool cancellable) noexcept
       : owner_(owner), limit_(limit), cancellable_(cancellable) {}
@@ -93,7 +93,7 @@ class [[nodiscard]] children_awaiter {
 };
 
 /// Gives the state of the task that awaits it, without suspending.
-class [[nodiscard]] this_state_awaiter {
+class [[nodiscard(ROTA_UNAWAITED)]] this_state_awaiter {
  public:
   this_state_awaiter() noexcept = default;
   bool await_ready() const noexcept { return false; }

@@ -45,7 +45,7 @@ inline address local_address_of(event_loop* loop, int fd) {
   return result;
 }
 
-class [[nodiscard]] connect_awaiter : public operation_awaiter {
+class [[nodiscard(ROTA_UNAWAITED)]] connect_awaiter : public operation_awaiter {
  public:
   connect_awaiter(event_loop& loop, int fd, const address& to) noexcept
       : operation_awaiter(opcode::connect, &loop, fd), to_(to) {
@@ -120,7 +120,7 @@ namespace detail {
 
 /// Gives the stream of the next connection; one that was accepted although its waiter was cancelled is still given,
 /// and one that nobody takes is closed.
-class [[nodiscard]] accept_awaiter : public operation_awaiter {
+class [[nodiscard(ROTA_UNAWAITED)]] accept_awaiter : public operation_awaiter {
  public:
   accept_awaiter(event_loop* loop, int fd) noexcept : operation_awaiter(opcode::accept, loop, fd), loop_(loop) {
     op_.result = -1;  // nothing yet: 0 is a descriptor

@@ -250,7 +250,7 @@ class lane_state {
 
 /// The await of a blocking call.
 template <class F, class... Args>
-class [[nodiscard]] lane_call : lane_job {
+class [[nodiscard(ROTA_UNAWAITED)]] lane_call : lane_job {
   using stored = stored_call<F, Args...>;
   using value = typename stored::value;
   static_assert(!stored::result::is_coroutine,

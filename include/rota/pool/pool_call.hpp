@@ -135,7 +135,7 @@ struct remote_waiter : posted {
 };
 
 template <class F, class... Args>
-class [[nodiscard]] pool_call {
+class [[nodiscard(ROTA_UNAWAITED)]] pool_call {
   using stored = stored_call<F, Args...>;
   using value = typename stored::value;
   static constexpr bool is_coroutine = stored::result::is_coroutine;

@@ -209,7 +209,7 @@ class spawned_function final : public spawned_call<F, Args...> {
 };
 
 template <class T>
-class [[nodiscard]] handle_awaiter {
+class [[nodiscard(ROTA_UNAWAITED)]] handle_awaiter {
  public:
   explicit handle_awaiter(spawned<T>& task) noexcept : task_(task) {}
   handle_awaiter(const handle_awaiter&) = delete;

@@ -66,7 +66,7 @@ namespace detail {
 // Lets the coroutine below into the scope, which users only see from inside.
 struct cancel_scope_access {
   template <class F>
-  static task<maybe<body_value_t<F, cancel_scope>>> run(F body, line_mark where) {
+  static task<maybe<body_value_t<F, cancel_scope>>> with_cancel_scope(F body, line_mark where) {
     using value = body_value_t<F, cancel_scope>;
     cancel_scope scope;
     task_state& me = co_await this_state_awaiter();
@@ -112,7 +112,7 @@ task<detail::maybe<detail::body_value_t<F, cancel_scope>>> with_cancel_scope(
     F&& body, detail::line_mark where = ROTA_CALLERS_LINE) {
   ROTA_REFUSE_OWNING_CLOSURE(F);
   detail::refuse_empty(body, "with_cancel_scope()");
-  return detail::cancel_scope_access::run<F>(std::forward<F>(body), where);
+  return detail::cancel_scope_access::with_cancel_scope<F>(std::forward<F>(body), where);
 }
 template <class F>
 task<> with_cancel_scope(F&&, detail::line_mark = ROTA_CALLERS_LINE) {

@@ -121,7 +121,7 @@ class end_watch {
 
 /// Waits until the goal is reached. A cancel ends the wait; or it cancels all the tasks, and the wait goes on until they
 /// have ended.
-class [[nodiscard]] end_watch::awaiter : custom_wait {
+class [[nodiscard(ROTA_UNAWAITED)]] end_watch::awaiter : custom_wait {
  public:
   enum class on_cancel : bool { withdraw, cancel_them };
 

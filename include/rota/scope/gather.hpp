@@ -269,7 +269,7 @@ task<> wait(A&&, Options&&...) {
 /// The tasks as they end: `while (auto handle = co_await completions.next())`. For one task at a time: another one that
 /// asks meanwhile gets a usage_error. Movable; may be dropped when nobody waits, which leaves the tasks running.
 template <class T>
-class completion_stream {
+class [[nodiscard(ROTA_UNASKED)]] completion_stream {
  public:
   /// The next task that has ended, or nothing when all were given. Cancelling the wait loses nothing.
   task<std::optional<join_handle<T>>> next() {

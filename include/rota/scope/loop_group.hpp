@@ -272,7 +272,7 @@ class loop_crew {
   const char* cancel_reason_ = "";
 };
 
-class [[nodiscard]] crew_awaiter {
+class [[nodiscard(ROTA_UNAWAITED)]] crew_awaiter {
  public:
   explicit crew_awaiter(loop_crew& crew) noexcept : crew_(crew) {}
   crew_awaiter(const crew_awaiter&) = delete;

@@ -214,7 +214,7 @@ template <class Select>
 class no_children {};
 
 template <bool Biased, class... As>
-class [[nodiscard]] select_awaiter
+class [[nodiscard(ROTA_UNAWAITED)]] select_awaiter
     : public custom_wait,
       public std::conditional_t<(case_for<As>::type::is_child || ...), select_children<select_awaiter<Biased, As...>>,
                                 no_children<select_awaiter<Biased, As...>>> {

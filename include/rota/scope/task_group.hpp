@@ -141,7 +141,7 @@ namespace detail {
 // Lets the coroutine below into the group, which users only see from inside.
 struct task_group_access {
   template <class F>
-  static task<body_value_t<F, task_group>> run(F body, line_mark where) {
+  static task<body_value_t<F, task_group>> with_task_group(F body, line_mark where) {
     using value = body_value_t<F, task_group>;
     task_group group(where);
     task_state& me = co_await this_state_awaiter();
@@ -191,7 +191,7 @@ template <detail::body_for<task_group> F>
 task<detail::body_value_t<F, task_group>> with_task_group(F&& body, detail::line_mark where = ROTA_CALLERS_LINE) {
   ROTA_REFUSE_OWNING_CLOSURE(F);
   detail::refuse_empty(body, "with_task_group()");
-  return detail::task_group_access::run<F>(std::forward<F>(body), where);
+  return detail::task_group_access::with_task_group<F>(std::forward<F>(body), where);
 }
 template <class F>
 task<> with_task_group(F&&, detail::line_mark = ROTA_CALLERS_LINE) {

@@ -59,7 +59,7 @@ enum class when_cancelled : bool { throw_timed_out, give_nothing };
 
 /// Opens a scope around an awaitable for the length of one co_await, without a frame of its own.
 template <class A, when_cancelled Policy>
-class [[nodiscard]] scope_awaiter {
+class [[nodiscard(ROTA_UNAWAITED)]] scope_awaiter {
   using value = await_result_t<A>;
   using result = std::conditional_t<Policy == when_cancelled::give_nothing, maybe<value>, value>;
 

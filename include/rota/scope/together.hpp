@@ -95,7 +95,7 @@ class held_frame {
 
 // Awaits at the line of the user's await, which is the one to tell in reports.
 template <class A>
-class [[nodiscard]] located_awaiter {
+class [[nodiscard(ROTA_UNAWAITED)]] located_awaiter {
  public:
   located_awaiter(A&& a, line_mark where) : inner_(awaiter_of(static_cast<A&&>(a))), where_(where) {}
   located_awaiter(const located_awaiter&) = delete;

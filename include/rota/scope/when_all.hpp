@@ -134,7 +134,7 @@ class all_awaiter_base {
 };
 
 template <class... As>
-class [[nodiscard]] all_of_pack : public all_awaiter_base<all_of_pack<As...>, pack_children<As...>> {
+class [[nodiscard(ROTA_UNAWAITED)]] all_of_pack : public all_awaiter_base<all_of_pack<As...>, pack_children<As...>> {
  public:
   explicit all_of_pack(As&&... as)
       : all_awaiter_base<all_of_pack, pack_children<As...>>(std::in_place, static_cast<As&&>(as)...) {}
@@ -151,7 +151,7 @@ class [[nodiscard]] all_of_pack : public all_awaiter_base<all_of_pack<As...>, pa
 };
 
 template <class R>
-class [[nodiscard]] all_of_range : public all_awaiter_base<all_of_range<R>, range_children<R>> {
+class [[nodiscard(ROTA_UNAWAITED)]] all_of_range : public all_awaiter_base<all_of_range<R>, range_children<R>> {
   using value = typename range_children<R>::value;
 
  public:

@@ -114,7 +114,8 @@ class first_awaiter_base : public together<Derived, winner_owner, Children> {
 };
 
 template <class... As>
-class [[nodiscard]] first_of_pack : public first_awaiter_base<first_of_pack<As...>, pack_children<As...>> {
+class [[nodiscard(ROTA_UNAWAITED)]] first_of_pack
+    : public first_awaiter_base<first_of_pack<As...>, pack_children<As...>> {
   using value = typename first_value<typename held_child<As>::value...>::type;
   using result = first_result<value>;
 
@@ -145,7 +146,7 @@ class [[nodiscard]] first_of_pack : public first_awaiter_base<first_of_pack<As..
 };
 
 template <class R>
-class [[nodiscard]] first_of_range : public first_awaiter_base<first_of_range<R>, range_children<R>> {
+class [[nodiscard(ROTA_UNAWAITED)]] first_of_range : public first_awaiter_base<first_of_range<R>, range_children<R>> {
   using value = typename range_children<R>::value;
   using stored = std::conditional_t<std::is_void_v<value>, void, std::remove_cvref_t<value>>;
 

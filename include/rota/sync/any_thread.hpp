@@ -49,7 +49,7 @@ class mutex {
   }
 
   /// `auto guard = co_await m.lock();`. Throws rota::cancelled, without the lock.
-  [[nodiscard]] detail::remote_mutex_awaiter lock() noexcept;
+  [[nodiscard(ROTA_UNAWAITED)]] detail::remote_mutex_awaiter lock() noexcept;
   /// An empty guard when the mutex is locked. Plain threads, too.
   [[nodiscard]] guard try_lock() noexcept;
   /// A moment's view.
@@ -120,7 +120,7 @@ class semaphore : detail::remote_wait_list {
   // Destroyed while somebody waits, it ends the program. Whoever holds permits must not outlive it.
 
   /// `auto permits = co_await s.acquire(n);`. Throws rota::cancelled, without permits.
-  [[nodiscard]] detail::remote_semaphore_awaiter acquire(std::size_t n = 1) noexcept;
+  [[nodiscard(ROTA_UNAWAITED)]] detail::remote_semaphore_awaiter acquire(std::size_t n = 1) noexcept;
   /// Holds nothing when there are too few or somebody waits. Plain threads, too.
   [[nodiscard]] permits try_acquire(std::size_t n = 1) noexcept {
     const detail::mutex_lock under_lock(lock());
@@ -183,7 +183,7 @@ class event {
   // Destroyed while somebody waits, it ends the program.
 
   /// Does not suspend when the event is set. Throws rota::cancelled.
-  [[nodiscard]] detail::remote_event_awaiter wait() noexcept;
+  [[nodiscard(ROTA_UNAWAITED)]] detail::remote_event_awaiter wait() noexcept;
   /// Everybody who waits now goes on, even if reset() follows before they run. Plain threads, too.
   void set() noexcept {
     detail::remote_telling telling(waiters_);
@@ -210,7 +210,7 @@ class event {
 
 namespace rota::detail {
 
-class [[nodiscard]] remote_mutex_awaiter : public remote_await<remote_mutex_awaiter> {
+class [[nodiscard(ROTA_UNAWAITED)]] remote_mutex_awaiter : public remote_await<remote_mutex_awaiter> {
  public:
   explicit remote_mutex_awaiter(any_thread::mutex& m) noexcept : mutex_(m) {}
   any_thread::mutex::guard await_resume() {
@@ -227,7 +227,7 @@ class [[nodiscard]] remote_mutex_awaiter : public remote_await<remote_mutex_awai
   any_thread::mutex& mutex_;
 };
 
-class [[nodiscard]] remote_semaphore_awaiter : public remote_await<remote_semaphore_awaiter> {
+class [[nodiscard(ROTA_UNAWAITED)]] remote_semaphore_awaiter : public remote_await<remote_semaphore_awaiter> {
  public:
   explicit remote_semaphore_awaiter(any_thread::semaphore& s, std::size_t n) noexcept : semaphore_(s) { wants = n; }
   any_thread::semaphore::permits await_resume() {
@@ -243,7 +243,7 @@ class [[nodiscard]] remote_semaphore_awaiter : public remote_await<remote_semaph
   any_thread::semaphore& semaphore_;
 };
 
-class [[nodiscard]] remote_event_awaiter : public remote_await<remote_event_awaiter> {
+class [[nodiscard(ROTA_UNAWAITED)]] remote_event_awaiter : public remote_await<remote_event_awaiter> {
  public:
   explicit remote_event_awaiter(any_thread::event& e) noexcept : event_(e) {}
   void await_resume() const { check(); }

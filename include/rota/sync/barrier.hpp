@@ -31,7 +31,7 @@ class barrier : detail::wait_list {
 
   /// Gives each task of a round another index: 0 to who came first, parties() - 1 to who came last. Throws
   /// rota::cancelled, as if the task had never come; std::system_error (errc::broken_barrier).
-  [[nodiscard]] detail::barrier_awaiter wait() noexcept;
+  [[nodiscard(ROTA_UNAWAITED)]] detail::barrier_awaiter wait() noexcept;
   /// Who waits gets errc::broken_barrier, and so does who comes later, until reset(). Tasks, and callbacks of the loop.
   void abort() noexcept {
     used_here();
@@ -64,7 +64,7 @@ class barrier : detail::wait_list {
 
 namespace detail {
 
-class [[nodiscard]] barrier_awaiter : public list_wait {
+class [[nodiscard(ROTA_UNAWAITED)]] barrier_awaiter : public list_wait {
  public:
   explicit barrier_awaiter(barrier& b) noexcept : barrier_(b) {}
   bool await_ready() const noexcept { return false; }

@@ -63,13 +63,13 @@ class broadcast_await : public news_await<broadcast_state<T>> {
 };
 
 template <class T>
-class [[nodiscard]] broadcast_next_awaiter : public broadcast_await<T> {
+class [[nodiscard(ROTA_UNAWAITED)]] broadcast_next_awaiter : public broadcast_await<T> {
  public:
   using broadcast_await<T>::broadcast_await;
   std::optional<broadcast_item<T>> await_resume() { return this->take(); }
 };
 template <class T>
-class [[nodiscard]] broadcast_receive_awaiter : public broadcast_await<T> {
+class [[nodiscard(ROTA_UNAWAITED)]] broadcast_receive_awaiter : public broadcast_await<T> {
  public:
   using broadcast_await<T>::broadcast_await;
   broadcast_item<T> await_resume() {

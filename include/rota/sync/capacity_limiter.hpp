@@ -58,7 +58,7 @@ class capacity_limiter : detail::wait_list {
   }
 
   /// `auto token = co_await limiter.acquire();`. Throws rota::cancelled, without a token.
-  [[nodiscard]] detail::capacity_awaiter acquire() noexcept;
+  [[nodiscard(ROTA_UNAWAITED)]] detail::capacity_awaiter acquire() noexcept;
   /// An empty token when that would have to wait. Tasks, and callbacks of the loop.
   [[nodiscard]] token try_acquire(detail::line_mark where = ROTA_CALLERS_LINE) noexcept;
 
@@ -138,7 +138,7 @@ class [[nodiscard("a token that is dropped is given back at once")]] capacity_li
 
 namespace detail {
 
-class [[nodiscard]] capacity_awaiter : public list_wait, borrower {
+class [[nodiscard(ROTA_UNAWAITED)]] capacity_awaiter : public list_wait, borrower {
  public:
   explicit capacity_awaiter(capacity_limiter& l) noexcept : limiter_(l) {}
   bool await_ready() const noexcept { return false; }

@@ -118,7 +118,7 @@ using receiving_link = channel_link<Store, channel_side::receives>;
 
 /// Of an item that belongs to the caller until it is accepted, perhaps a temporary: not to be named before it is awaited.
 template <class Store>
-class [[nodiscard]] send_awaiter : public give_await<Store> {
+class [[nodiscard(ROTA_UNAWAITED)]] send_awaiter : public give_await<Store> {
  public:
   using give_await<Store>::give_await;
   await_in_the_expression_that_makes_it operator co_await() & = delete;
@@ -127,7 +127,7 @@ class [[nodiscard]] send_awaiter : public give_await<Store> {
 };
 
 template <class Store>
-class [[nodiscard]] send_copy_awaiter : public give_await<Store> {
+class [[nodiscard(ROTA_UNAWAITED)]] send_copy_awaiter : public give_await<Store> {
   using item = typename Store::value_type;
 
  public:
@@ -140,7 +140,7 @@ class [[nodiscard]] send_copy_awaiter : public give_await<Store> {
 };
 
 template <class Store>
-class [[nodiscard]] receive_awaiter : public take_await<Store> {
+class [[nodiscard(ROTA_UNAWAITED)]] receive_awaiter : public take_await<Store> {
  public:
   using take_await<Store>::take_await;
   typename Store::value_type await_resume() {
@@ -150,7 +150,7 @@ class [[nodiscard]] receive_awaiter : public take_await<Store> {
 };
 
 template <class Store>
-class [[nodiscard]] next_awaiter : public take_await<Store> {
+class [[nodiscard(ROTA_UNAWAITED)]] next_awaiter : public take_await<Store> {
  public:
   using take_await<Store>::take_await;
   std::optional<typename Store::value_type> await_resume() {
@@ -160,7 +160,7 @@ class [[nodiscard]] next_awaiter : public take_await<Store> {
 };
 
 template <class Store>
-class [[nodiscard]] receive_many_awaiter : public take_await<Store> {
+class [[nodiscard(ROTA_UNAWAITED)]] receive_many_awaiter : public take_await<Store> {
   using item = typename Store::value_type;
 
  public:
@@ -245,7 +245,7 @@ using permit = detail::held_room<T, detail::sending_link<Store>>;
 
 namespace detail {
 template <class Store>
-class [[nodiscard]] reserve_awaiter : public give_await<Store> {
+class [[nodiscard(ROTA_UNAWAITED)]] reserve_awaiter : public give_await<Store> {
   using item = typename Store::value_type;
 
  public:

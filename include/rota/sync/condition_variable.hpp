@@ -34,11 +34,12 @@ class condition_variable {
   /// Unlocks, waits for a notification, and locks again, behind those who wait for the mutex already. The guard holds the
   /// mutex again however the wait ends: a cancelled one throws when it has the lock, and has taken nobody's notification.
   /// Whoever was notified before the cancel returns (rule R2). Without a lock: usage_error (not_held).
-  [[nodiscard]] detail::condition_wait wait(mutex::guard& guard, detail::line_mark where = ROTA_CALLERS_LINE);
+  [[nodiscard(ROTA_UNAWAITED)]] detail::condition_wait wait(mutex::guard& guard,
+                                                            detail::line_mark where = ROTA_CALLERS_LINE);
   /// Until pred(), which is called under the lock, says true; at once when it does so now. A named callable is kept by
   /// reference and must live until the wait ends.
   template <std::predicate Pred>
-  [[nodiscard]] task<> wait(mutex::guard& guard, Pred&& pred, detail::line_mark where = ROTA_CALLERS_LINE) {
+  task<> wait(mutex::guard& guard, Pred&& pred, detail::line_mark where = ROTA_CALLERS_LINE) {
     ROTA_REFUSE_OWNING_CLOSURE(Pred);
     return detail::wait_until_true<Pred>(*this, guard, std::forward<Pred>(pred), where);
   }
@@ -65,7 +66,7 @@ class condition_variable {
 namespace detail {
 
 // It waits in the list of the condition, then in that of the mutex.
-class [[nodiscard]] condition_wait : public list_wait {
+class [[nodiscard(ROTA_UNAWAITED)]] condition_wait : public list_wait {
  public:
   explicit condition_wait(wait_list& list, mutex& m, line_mark called_at) noexcept
       : list_wait(&notified, &cancelled_early), list_(list), mutex_(m), called_at_(called_at) {}

@@ -30,7 +30,7 @@ class event {
   // Destroyed while somebody waits, it ends the program.
 
   /// Does not suspend when the event is set. Throws rota::cancelled, and then has used up nothing.
-  [[nodiscard]] detail::event_awaiter wait() noexcept;
+  [[nodiscard(ROTA_UNAWAITED)]] detail::event_awaiter wait() noexcept;
   /// As wait() would, without waiting: false when the event is not set.
   [[nodiscard]] bool try_wait() noexcept {
     waiters_.used_here();
@@ -70,7 +70,7 @@ class event {
 
 namespace detail {
 
-class [[nodiscard]] event_awaiter : public list_wait {
+class [[nodiscard(ROTA_UNAWAITED)]] event_awaiter : public list_wait {
  public:
   explicit event_awaiter(event& e) noexcept : event_(e) {}
   bool await_ready() const noexcept { return false; }

@@ -34,7 +34,7 @@ class latch {
     if (count_ == 0) waiters_.grant_all();
   }
   /// Until the count is zero. Throws rota::cancelled.
-  [[nodiscard]] detail::latch_awaiter wait() noexcept;
+  [[nodiscard(ROTA_UNAWAITED)]] detail::latch_awaiter wait() noexcept;
 
   bool is_open() const noexcept { return count_ == 0; }
   std::size_t count() const noexcept { return count_; }
@@ -50,7 +50,7 @@ class latch {
 
 namespace detail {
 
-class [[nodiscard]] latch_awaiter : public list_wait {
+class [[nodiscard(ROTA_UNAWAITED)]] latch_awaiter : public list_wait {
  public:
   explicit latch_awaiter(latch& l) noexcept : latch_(l) {}
   bool await_ready() const noexcept { return false; }

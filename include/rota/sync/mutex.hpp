@@ -81,7 +81,7 @@ class mutex {
 
   /// `auto guard = co_await m.lock();`. Throws rota::cancelled, without the lock; usage_error (would_deadlock) when this
   /// task has the lock already. A cancel that comes after the lock was handed over lets the task have it (rule R2).
-  [[nodiscard]] detail::mutex_awaiter lock() noexcept;
+  [[nodiscard(ROTA_UNAWAITED)]] detail::mutex_awaiter lock() noexcept;
   /// An empty guard when the mutex is locked. Tasks, and callbacks of the loop.
   [[nodiscard]] guard try_lock(detail::line_mark where = ROTA_CALLERS_LINE) noexcept;
 
@@ -136,7 +136,7 @@ class mutex {
 
 namespace detail {
 
-class [[nodiscard]] mutex_awaiter : public list_wait {
+class [[nodiscard(ROTA_UNAWAITED)]] mutex_awaiter : public list_wait {
  public:
   explicit mutex_awaiter(mutex& m) noexcept : mutex_(m) {}
   bool await_ready() const noexcept { return false; }

@@ -37,7 +37,7 @@ class once {
   /// A named callable is kept by reference and must live until the await ends; any other is moved.
   template <class F>
     requires std::is_invocable_v<F&>
-  [[nodiscard]] task<> call(F&& f, detail::line_mark where = ROTA_CALLERS_LINE) {
+  task<> call(F&& f, detail::line_mark where = ROTA_CALLERS_LINE) {
     ROTA_REFUSE_OWNING_CLOSURE(F);
     return run<F>(std::forward<F>(f), where);
   }
@@ -75,7 +75,7 @@ class once {
 namespace detail {
 
 // Gives true when it is this task's turn to do it, false when it has been done.
-class [[nodiscard]] once_turn : public list_wait {
+class [[nodiscard(ROTA_UNAWAITED)]] once_turn : public list_wait {
  public:
   explicit once_turn(once& o, line_mark called_at) noexcept : once_(o), called_at_(called_at) {}
   bool await_ready() const noexcept { return false; }

@@ -45,7 +45,7 @@ class oneshot_sender {
 
 namespace detail {
 template <class T>
-class [[nodiscard]] oneshot_awaiter : public take_await<fifo_store<T>> {
+class [[nodiscard(ROTA_UNAWAITED)]] oneshot_awaiter : public take_await<fifo_store<T>> {
  public:
   using take_await<fifo_store<T>>::take_await;
   T await_resume() {

@@ -22,7 +22,7 @@ namespace rota {
 namespace detail {
 
 template <class Store>
-class [[nodiscard]] get_awaiter : public take_await<Store> {
+class [[nodiscard(ROTA_UNAWAITED)]] get_awaiter : public take_await<Store> {
  public:
   using take_await<Store>::take_await;
   typename Store::value_type await_resume() {
@@ -34,7 +34,7 @@ class [[nodiscard]] get_awaiter : public take_await<Store> {
 };
 
 template <class Queue>
-class [[nodiscard]] queue_join_awaiter : public list_wait {
+class [[nodiscard(ROTA_UNAWAITED)]] queue_join_awaiter : public list_wait {
  public:
   queue_join_awaiter(const Queue& q, wait_list& in) noexcept : queue_(q), in_(in) {}
   bool await_ready() const noexcept { return false; }

@@ -92,7 +92,7 @@ class semaphore : detail::wait_list {
 
   /// `auto permit = co_await s.acquire();`. Throws rota::cancelled, without a permit; std::system_error (errc::closed);
   /// usage_error for more than the limit, at once.
-  [[nodiscard]] detail::semaphore_awaiter acquire(std::size_t n = 1);
+  [[nodiscard(ROTA_UNAWAITED)]] detail::semaphore_awaiter acquire(std::size_t n = 1);
   /// Holds nothing when there are too few, somebody waits, or the semaphore is closed. Tasks, and callbacks of the loop.
   [[nodiscard]] permits try_acquire(std::size_t n = 1) noexcept;
   /// Adds permits: those that permits::forget() took out, or new ones. Throws usage_error (not_held), and adds none, when
@@ -158,7 +158,7 @@ class semaphore : detail::wait_list {
 
 namespace detail {
 
-class [[nodiscard]] semaphore_awaiter : public list_wait {
+class [[nodiscard(ROTA_UNAWAITED)]] semaphore_awaiter : public list_wait {
  public:
   explicit semaphore_awaiter(semaphore& s, std::size_t n) noexcept : semaphore_(s), count_(n) {}
   bool await_ready() const noexcept { return false; }

@@ -43,8 +43,8 @@ class shared_mutex : detail::wait_list {
   /// `auto guard = co_await m.lock();`, to write, or lock_shared(), to read. Throws rota::cancelled, without the lock;
   /// usage_error (would_deadlock) when this task writes already. A task that reads must not lock again: it would wait for
   /// itself, or behind a writer that waits for it, and nobody notices, for readers are only counted.
-  [[nodiscard]] detail::shared_mutex_awaiter<access::writes> lock() noexcept;
-  [[nodiscard]] detail::shared_mutex_awaiter<access::reads> lock_shared() noexcept;
+  [[nodiscard(ROTA_UNAWAITED)]] detail::shared_mutex_awaiter<access::writes> lock() noexcept;
+  [[nodiscard(ROTA_UNAWAITED)]] detail::shared_mutex_awaiter<access::reads> lock_shared() noexcept;
   /// An empty guard when that would have to wait. Tasks, and callbacks of the loop.
   [[nodiscard]] guard try_lock(detail::line_mark where = ROTA_CALLERS_LINE) noexcept;
   [[nodiscard]] shared_guard try_lock_shared() noexcept;
@@ -183,7 +183,7 @@ class shared_mutex_wait : public list_wait {
 };
 
 template <access How>
-class [[nodiscard]] shared_mutex_awaiter : public shared_mutex_wait {
+class [[nodiscard(ROTA_UNAWAITED)]] shared_mutex_awaiter : public shared_mutex_wait {
  public:
   explicit shared_mutex_awaiter(shared_mutex& m) noexcept : shared_mutex_wait(m, How) {}
   bool await_ready() const noexcept { return false; }

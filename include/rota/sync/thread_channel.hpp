@@ -78,7 +78,7 @@ template <class T>
 using thread_sending_link = thread_channel_link<T, channel_side::sends>;
 
 template <class T>
-class [[nodiscard]] thread_send_awaiter : public thread_give_await<thread_send_awaiter<T>, T> {
+class [[nodiscard(ROTA_UNAWAITED)]] thread_send_awaiter : public thread_give_await<thread_send_awaiter<T>, T> {
   using base = thread_give_await<thread_send_awaiter, T>;
 
  public:
@@ -91,7 +91,8 @@ class [[nodiscard]] thread_send_awaiter : public thread_give_await<thread_send_a
   }
 };
 template <class T>
-class [[nodiscard]] thread_send_copy_awaiter : public thread_give_await<thread_send_copy_awaiter<T>, T> {
+class [[nodiscard(ROTA_UNAWAITED)]] thread_send_copy_awaiter
+    : public thread_give_await<thread_send_copy_awaiter<T>, T> {
   using base = thread_give_await<thread_send_copy_awaiter, T>;
 
  public:
@@ -106,7 +107,7 @@ class [[nodiscard]] thread_send_copy_awaiter : public thread_give_await<thread_s
   T copy_;
 };
 template <class T>
-class [[nodiscard]] thread_reserve_awaiter : public thread_give_await<thread_reserve_awaiter<T>, T> {
+class [[nodiscard(ROTA_UNAWAITED)]] thread_reserve_awaiter : public thread_give_await<thread_reserve_awaiter<T>, T> {
   using base = thread_give_await<thread_reserve_awaiter, T>;
 
  public:
@@ -125,7 +126,7 @@ class [[nodiscard]] thread_reserve_awaiter : public thread_give_await<thread_res
   }
 };
 template <class T>
-class [[nodiscard]] thread_receive_awaiter : public thread_take_await<thread_receive_awaiter<T>, T> {
+class [[nodiscard(ROTA_UNAWAITED)]] thread_receive_awaiter : public thread_take_await<thread_receive_awaiter<T>, T> {
   using base = thread_take_await<thread_receive_awaiter, T>;
 
  public:
@@ -136,7 +137,7 @@ class [[nodiscard]] thread_receive_awaiter : public thread_take_await<thread_rec
   }
 };
 template <class T>
-class [[nodiscard]] thread_next_awaiter : public thread_take_await<thread_next_awaiter<T>, T> {
+class [[nodiscard(ROTA_UNAWAITED)]] thread_next_awaiter : public thread_take_await<thread_next_awaiter<T>, T> {
   using base = thread_take_await<thread_next_awaiter, T>;
 
  public:
@@ -147,7 +148,8 @@ class [[nodiscard]] thread_next_awaiter : public thread_take_await<thread_next_a
   }
 };
 template <class T>
-class [[nodiscard]] thread_receive_many_awaiter : public thread_take_await<thread_receive_many_awaiter<T>, T> {
+class [[nodiscard(ROTA_UNAWAITED)]] thread_receive_many_awaiter
+    : public thread_take_await<thread_receive_many_awaiter<T>, T> {
   using base = thread_take_await<thread_receive_many_awaiter, T>;
 
  public:
@@ -166,7 +168,7 @@ class [[nodiscard]] thread_receive_many_awaiter : public thread_take_await<threa
   const std::size_t limit_;
 };
 template <class T>
-class [[nodiscard]] thread_oneshot_awaiter : public thread_take_await<thread_oneshot_awaiter<T>, T> {
+class [[nodiscard(ROTA_UNAWAITED)]] thread_oneshot_awaiter : public thread_take_await<thread_oneshot_awaiter<T>, T> {
   using base = thread_take_await<thread_oneshot_awaiter, T>;
 
  public:

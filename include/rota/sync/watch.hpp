@@ -44,13 +44,13 @@ class watch_await : public news_await<watched<T>> {
 };
 
 template <class T>
-class [[nodiscard]] changed_awaiter : public watch_await<T> {
+class [[nodiscard(ROTA_UNAWAITED)]] changed_awaiter : public watch_await<T> {
  public:
   using watch_await<T>::watch_await;
   bool await_resume() { return this->see(); }
 };
 template <class T>
-class [[nodiscard]] watch_next_awaiter : public watch_await<T> {
+class [[nodiscard(ROTA_UNAWAITED)]] watch_next_awaiter : public watch_await<T> {
  public:
   using watch_await<T>::watch_await;
   std::optional<T> await_resume() {

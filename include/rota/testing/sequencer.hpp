@@ -66,7 +66,7 @@ class sequencer {
     detail::make_ready(waiting.frame);
   }
 
-  class [[nodiscard]] awaiter : detail::custom_wait {
+  class [[nodiscard(ROTA_UNAWAITED)]] awaiter : detail::custom_wait {
    public:
     awaiter(sequencer& owner, std::size_t step) : owner_(owner), step_(step) {
       custom_wait::cancel = [](custom_wait& self) noexcept {
