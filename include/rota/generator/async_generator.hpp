@@ -292,6 +292,9 @@ class async_generator_promise final : public async_generator_state {
   }
 };
 
+// Compilers show it to who writes a range-for over an async_generator.
+struct use_while_auto_item__co_await_generator_next;
+
 template <class T>
 class [[nodiscard(ROTA_UNAWAITED)]] async_next_awaiter {
   // A reference comes as a pointer: null at the end.
@@ -454,6 +457,10 @@ class [[nodiscard(ROTA_UNASKED)]] async_generator {
   /// shield as after any cancel. An item that it yields then is dropped. Throws what else leaves the body. Does nothing
   /// when it never began or has ended; a cancel of the caller changes nothing.
   detail::async_close_awaiter close() noexcept { return detail::async_close_awaiter(owner_); }
+
+  /// An item must be awaited, and a range-for awaits nothing.
+  detail::use_while_auto_item__co_await_generator_next begin() = delete;
+  detail::use_while_auto_item__co_await_generator_next end() = delete;
 
  private:
   friend promise_type;

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <span>
+#include <type_traits>
 #include <utility>
 
 #include <rota/io/buffer.hpp>
@@ -71,6 +72,29 @@ class stream_by {
   /// rota::cancelled included, an unknown part has been written: the stream is good for closing only.
   transfer_awaiter write_all(const_buffer buffer) noexcept {
     return {Write, fd_.loop(), fd_.get(), const_cast<std::byte*>(buffer.data()), buffer.size(), true};
+  }
+
+  // Say in one line what is taken instead.
+  template <class B>
+    requires(!std::is_convertible_v<B, mutable_buffer> && !std::is_convertible_v<B, std::span<const mutable_buffer>>)
+  transfer_awaiter read_some(B&&) {
+    static_assert(!std::is_same_v<B, B>,
+                  "read_some() fills bytes, a std::span<std::byte>: give it a std::array<std::byte, N>, or chars as "
+                  "std::as_writable_bytes(std::span(chars))");
+    return read_some(mutable_buffer());
+  }
+  template <class B>
+    requires(!std::is_convertible_v<B, const_buffer> && !std::is_convertible_v<B, std::span<const const_buffer>>)
+  transfer_awaiter write_some(B&& data) {
+    return write_all(static_cast<B&&>(data));
+  }
+  template <class B>
+    requires(!std::is_convertible_v<B, const_buffer>)
+  transfer_awaiter write_all(B&&) {
+    static_assert(!std::is_same_v<B, B>,
+                  "what is written is bytes, a std::span<const std::byte>: write rota::as_bytes(text) for text, "
+                  "std::as_bytes(std::span(values)) for numbers");
+    return write_all(const_buffer());
   }
 
   /// Ends what is in flight on the stream (it throws errc::closed), waits for that, and closes. A cancelled scope

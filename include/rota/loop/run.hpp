@@ -132,16 +132,23 @@ T run(task<T> main, const event_loop_options& options = event_loop_options()) {
       });
 }
 
+template <class F>
+  requires std::is_invocable_v<F&>
+void run(F&&, const event_loop_options& = event_loop_options()) {
+  static_assert(!std::is_same_v<F, F>, "run() takes a task: call the coroutine function, rota::run(f())");
+}
+
 /// What main() returns: runs the task as rota::run does, and turns its outcome into an exit code. The value of a
 /// task<int>, 0 after a task<>; 1 after an exception, which is printed, and after event_loop::stop(); 128 + n when SIGINT
 /// or SIGTERM (n) cancelled the task and it ended by that. A task that catches rota::cancelled, finishes and returns has
 /// ended well, whatever signal came: its value counts. A second signal ends the process at once. Signals that the
 /// program ignores or handles itself are left alone.
 template <class T>
-  requires std::is_void_v<T> || std::is_same_v<T, int>
 [[nodiscard("it is the exit code of the program: return it from main()")]] int run_main(
     task<T> main, const event_loop_options& options = event_loop_options()) {
   using detail::interrupt_watch;
+  static_assert(std::is_void_v<T> || std::is_same_v<T, int>,
+                "run_main() takes a task<>, or a task<int>, whose value is the program's exit code; run() takes any");
   try {
     return detail::run_program(
         std::move(main), options,

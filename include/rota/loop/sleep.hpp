@@ -2,6 +2,7 @@
 #pragma once
 
 #include <source_location>
+#include <type_traits>
 #include <utility>
 
 #include <rota/base/clock.hpp>
@@ -92,6 +93,14 @@ class [[nodiscard(ROTA_UNAWAITED)]] yield_awaiter {
 template <class Rep, class Period>
 detail::sleep_awaiter sleep_for(std::chrono::duration<Rep, Period> d) noexcept {
   return detail::sleep_awaiter(detail::saturate(d), false);
+}
+
+template <class T>
+  requires std::is_arithmetic_v<T>
+detail::sleep_awaiter sleep_for(T) noexcept {
+  static_assert(!std::is_same_v<T, T>,
+                "a duration has a unit: using namespace std::chrono_literals; co_await rota::sleep_for(5s), 20ms, ...");
+  return detail::sleep_awaiter(0, false);
 }
 
 /// Suspends until the loop's clock has reached `t`; a past one: as sleep_for(0).

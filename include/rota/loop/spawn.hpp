@@ -106,17 +106,25 @@ auto start_task(task_runner& runner, task_owner& owner, F&& f, Args&&... args) {
   static_assert(
       std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>,
       "spawn(f, args...): f cannot be called with these arguments, which are stored and passed on as rvalues; "
-      "for a T& parameter pass std::ref(x)");
-  using result = std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>;
-  static_assert(is_task<result>, "spawn() takes a callable that returns a rota::task");
-  using T = typename task_value<result>::type;
-  refuse_empty(f, "spawn()");
-  return start_made<T>(runner, owner, [&] {
-    if constexpr (is_self_contained<std::decay_t<F>, std::decay_t<Args>...>())
-      return detail::invoke(std::forward<F>(f), std::forward<Args>(args)...);
-    else
-      return call_stored<T, std::decay_t<F>, std::decay_t<Args>...>(std::forward<F>(f), std::forward<Args>(args)...);
-  });
+      "for a T& parameter pass std::ref(x), and name the type: a lambda's `auto&` would be the std::reference_wrapper");
+  if constexpr (!is_task<std::remove_cvref_t<F>> && std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>) {
+    using result = std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>;
+    static_assert(
+        is_task<result>,
+        "spawn() takes a callable that returns a rota::task: of a lambda, [](...) -> rota::task<> { ... } with a "
+        "co_await or a co_return in it");
+    if constexpr (is_task<result>) {
+      using T = typename task_value<result>::type;
+      refuse_empty(f, "spawn()");
+      return start_made<T>(runner, owner, [&] {
+        if constexpr (is_self_contained<std::decay_t<F>, std::decay_t<Args>...>())
+          return detail::invoke(std::forward<F>(f), std::forward<Args>(args)...);
+        else
+          return call_stored<T, std::decay_t<F>, std::decay_t<Args>...>(std::forward<F>(f),
+                                                                        std::forward<Args>(args)...);
+      });
+    }
+  }
 }
 
 }  // namespace detail

@@ -86,6 +86,12 @@ class connection_owner final : public task_owner {
   stop_source stop_;
 };
 
+template <class Handler, class... Args>
+inline constexpr bool is_handler_of = requires { requires is_task<std::invoke_result_t<Handler&, Args...>>; };
+template <class Handler>
+inline constexpr bool is_handler =
+    is_handler_of<Handler, tcp_stream> || is_handler_of<Handler, tcp_stream, stop_signal>;
+
 inline bool is_exhaustion(int error) noexcept {
   return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
@@ -101,7 +107,7 @@ inline bool is_exhaustion(int error) noexcept {
 /// lets them all go on for options.grace, cancels those that are left, waits until all have ended, and throws
 /// rota::cancelled. Any other error of the listener (errc::closed: somebody closed it) is thrown after the same steps.
 template <class Handler>
-  requires std::invocable<Handler&, tcp_stream> || std::invocable<Handler&, tcp_stream, stop_signal>
+  requires detail::is_handler<Handler>
 task<> serve(tcp_listener listener, Handler handler, serve_options options = serve_options()) {
   detail::connection_owner connections(options);
   detail::task_state& me = co_await detail::this_state_awaiter();
@@ -146,6 +152,13 @@ task<> serve(tcp_listener listener, Handler handler, serve_options options = ser
   }
   connections.detach();
   std::rethrow_exception(stopped_by);
+}
+template <class Handler>
+task<> serve(tcp_listener, Handler, serve_options = serve_options()) {
+  static_assert(detail::is_handler<Handler>,
+                "serve(listener, handler): the handler takes a rota::tcp_stream, by value, and returns a rota::task: "
+                "[](rota::tcp_stream peer) -> rota::task<> { ... } with a co_await or a co_return in it");
+  return {};
 }
 
 }  // namespace rota

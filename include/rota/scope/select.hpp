@@ -476,14 +476,14 @@ class [[nodiscard(ROTA_UNAWAITED)]] select_awaiter
 template <class... As>
   requires(sizeof...(As) != 0)
 auto select(As&&... as) {
-  return detail::select_awaiter<false, As...>(static_cast<As&&>(as)...);
+  if constexpr (detail::are_arguments<As...>()) return detail::select_awaiter<false, As...>(static_cast<As&&>(as)...);
 }
 /// The same, but tried from the first on: of list cases and sleeps that can be done at once, the one that is written first
 /// is done. Children, of whatever kind, come after them.
 template <class... As>
   requires(sizeof...(As) != 0)
 auto select_biased(As&&... as) {
-  return detail::select_awaiter<true, As...>(static_cast<As&&>(as)...);
+  if constexpr (detail::are_arguments<As...>()) return detail::select_awaiter<true, As...>(static_cast<As&&>(as)...);
 }
 
 }  // namespace rota

@@ -147,6 +147,21 @@ class [[nodiscard(ROTA_UNAWAITED)]] scope_awaiter {
   bool open_ = false;
 };
 
+template <class T>
+inline constexpr bool is_duration = false;
+template <class Rep, class Period>
+inline constexpr bool is_duration<std::chrono::duration<Rep, Period>> = true;
+
+template <class D, class A>
+task<> refuse_limit() {
+  static_assert(is_duration<std::remove_cvref_t<D>>,
+                "first how long, a std::chrono duration with its unit (5s, 20ms), then what is awaited");
+  static_assert(
+      !is_duration<std::remove_cvref_t<D>> || awaitable<A>,
+      "what a time limit is around must be something to await: of a function, its call, f(x), not f or a lambda");
+  return {};
+}
+
 }  // namespace detail
 
 /// Awaits `a` for at most `d`; then cancels it, waits until it has ended, and throws std::system_error with
@@ -177,12 +192,26 @@ auto move_on_at(time_point t, A&& a) {
                                                                         static_cast<A&&>(a));
 }
 
+// Say in one line what is wrong with the arguments.
+template <class D, class A>
+task<> timeout(D&&, A&&) {
+  return detail::refuse_limit<D, A>();
+}
+template <class D, class A>
+task<> move_on_after(D&&, A&&) {
+  return detail::refuse_limit<D, A>();
+}
+
 /// Cleanup that must await: a cancel from outside does not reach `a`, but after `d` it is cancelled all the same and
 /// std::system_error with errc::timed_out is thrown. The deadline is mandatory, so that no cleanup hangs for ever.
 template <class Rep, class Period, awaitable A>
 auto shield(std::chrono::duration<Rep, Period> d, A&& a) {
   return detail::scope_awaiter<A, detail::when_cancelled::throw_timed_out>(
       detail::open_scope::shielded, detail::saturate(d), false, static_cast<A&&>(a));
+}
+template <class D, class A>
+task<> shield(D&&, A&&) {
+  return detail::refuse_limit<D, A>();
 }
 
 }  // namespace rota
