@@ -66,7 +66,7 @@
   if (p.is_leaf()) return p.multiply();
   for (std::size_t k = 0; k != 2; ++k) {
     tbb::task_group group;
-    for (const std::size_t i : {0, 1, 2}) group.run([p, i, k] { matmul(p.quarter(i / 2, i % 2, k)); });
+    for (std::size_t i = 0; i != 3; ++i) group.run([p, i, k] { matmul(p.quarter(i / 2, i % 2, k)); });
     matmul(p.quarter(1, 1, k));
     group.wait();
   }
