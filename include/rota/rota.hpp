@@ -45,6 +45,7 @@
 #include <rota/pool/blocking_lane.hpp>
 #include <rota/pool/cpu_count.hpp>
 #include <rota/pool/pool_call.hpp>
+#include <rota/pool/pool_close.hpp>
 #include <rota/pool/pool_handle.hpp>
 #include <rota/pool/thread_pool.hpp>
 #include <rota/scope/cancel_scope.hpp>

@@ -212,7 +212,10 @@ class [[nodiscard(ROTA_UNAWAITED)]] pool_call {
         self.root_.cancel.send(self.root_);
         wait.cancel = nullptr;
       });
-      pool_access::roots(pool_).start(root_);
+      if (!pool_access::roots(pool_).start(root_)) {
+        me.wait = 0;
+        return false;
+      }
     } else {
       if (pool_access::roots(pool_).is_closing()) return false;
       waiter_.begin(me, frame, this, [](custom_wait& wait) noexcept {

@@ -139,7 +139,11 @@ class spawned_task final : public spawned_call<F, Args...> {
   template <class... As>
   explicit spawned_task(thread_pool& pool, As&&... f_and_args)
       : spawned_call<F, Args...>(static_cast<As&&>(f_and_args)...), root_(*this, pool) {}
-  void start() noexcept { pool_access::roots(root_.pool).start(root_); }
+  void start() noexcept {
+    if (pool_access::roots(root_.pool).start(root_)) return;
+    this->tell_waiters();  // it came to nothing
+    this->release();
+  }
 
  private:
   struct root : pool_root {

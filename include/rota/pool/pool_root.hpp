@@ -72,10 +72,11 @@ class root_list {
     pthread_mutex_destroy(&mutex_);
   }
 
-  /// Adds it and queues it; a pool that is going down cancels it first.
-  void start(pool_root& root) noexcept {
+  /// Adds it and queues it; a pool that is going down cancels it first. False: it is down.
+  [[nodiscard]] bool start(pool_root& root) noexcept {
     {
       const mutex_lock guard(mutex_);
+      if (closed_) return false;
       root.next = first_;
       root.previous = nullptr;
       if (first_) first_->previous = &root;
@@ -83,6 +84,7 @@ class root_list {
       if (is_closing()) tell(root);
     }
     root.runs.pool().submit(root.runs);
+    return true;
   }
   void remove(pool_root& root) noexcept {
     const mutex_lock guard(mutex_);
@@ -94,6 +96,7 @@ class root_list {
   /// Cancels all of them, now and later.
   void close() noexcept {
     const mutex_lock guard(mutex_);
+    if (is_closing()) return;  // they were told
     closing_.store(true, std::memory_order_relaxed);
     for (pool_root* root = first_; root; root = root->next) tell(*root);
   }
@@ -113,6 +116,7 @@ class root_list {
              line.function_name(), line.file_name(), static_cast<unsigned>(line.line()));
     }
     while (first_) pthread_cond_wait(&emptied_, &mutex_);
+    closed_ = true;
   }
 
  private:
@@ -126,6 +130,7 @@ class root_list {
   pthread_cond_t emptied_ = PTHREAD_COND_INITIALIZER;
   pool_root* first_ = nullptr;
   std::atomic<bool> closing_{false};  // written under the mutex
+  bool closed_ = false;               // nothing is left, and nothing will come
 };
 
 }  // namespace rota::detail

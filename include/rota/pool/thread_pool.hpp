@@ -16,6 +16,7 @@
 #include <rota/base/clock.hpp>
 #include <rota/base/owned.hpp>
 #include <rota/base/usage_error.hpp>
+#include <rota/coro/task.hpp>
 #include <rota/pool/cpu_count.hpp>
 #include <rota/pool/pool_root.hpp>
 #include <rota/pool/pool_worker.hpp>
@@ -72,7 +73,16 @@ class thread_pool {
   /// Cancels all tasks, drops functions that have not begun (who awaits them gets errc::task_cancelled), waits for the rest
   /// and joins the threads. Not to be called on one of its own threads. Nothing new may be given to it meanwhile by threads
   /// that it does not know of; its own tasks may, and see it cancelled.
-  ~thread_pool() { stop(); }
+  ~thread_pool() {
+    stop();
+    for (detail::pool_worker* worker : workers_) delete worker;
+  }
+  /// Does what the destructor does without blocking the thread of who awaits it: for a pool whose tasks wait for a loop,
+  /// on that loop. From the call on, run() and spawn() give errc::task_cancelled where nothing had been begun. Throws
+  /// usage_error in a task of this pool, which would wait for itself. Awaited once at a time; again, later, does nothing.
+  /// A cancel of the wait does not open the pool again: the destructor does the rest. (pool/pool_close.hpp)
+  template <int = 0>
+  task<> close();
 
   std::size_t threads() const noexcept { return workers_.size(); }
 
@@ -119,6 +129,7 @@ class thread_pool {
       for (unsigned i = 0; i != count; ++i) start_thread(i);
     } catch (...) {
       join();
+      for (detail::pool_worker* worker : workers_) delete worker;
       throw;
     }
   }
@@ -146,6 +157,7 @@ class thread_pool {
     return nullptr;
   }
   void stop() noexcept {
+    if (threads_.empty()) return;  // closed before
     for (const pthread_t thread : threads_)
       if (pthread_equal(thread, pthread_self())) [[unlikely]]
         detail::trap("a thread_pool was destroyed on one of its own threads, which would wait for itself");
@@ -172,7 +184,7 @@ class thread_pool {
     stop_.store(true, std::memory_order_seq_cst);
     core_.parking.wake_all();
     for (const pthread_t thread : threads_) pthread_join(thread, nullptr);
-    for (detail::pool_worker* worker : workers_) delete worker;
+    threads_.clear();
   }
 
   struct thread_argument {
