@@ -37,9 +37,8 @@
   if (row == board.size()) co_return 1;
   const auto fits = [&](std::size_t column) { return problems::may_stand(board, row, column); };
   const auto child = [&](std::size_t column) {
-    problems::board next = board;
-    next[row] = static_cast<char>(column);
-    return nqueens(next, row + 1);
+    board[row] = static_cast<char>(column);  // copied into the child's frame
+    return nqueens(board, row + 1);
   };
   auto columns = std::views::iota(std::size_t{0}, board.size());
   const std::vector<int> solutions =
