@@ -210,7 +210,7 @@ TEST_CASE("write_all waits while the peer does not read, and write_some writes a
   });
 }
 
-TEST_CASE("nothing can be written and read") {
+TEST_CASE("nothing can be written") {
   run([]() -> rota::task<> {
     stream_pair pair = co_await connect_streams();
     const std::size_t all = co_await pair.client.write_all(as_bytes(""));
@@ -218,9 +218,6 @@ TEST_CASE("nothing can be written and read") {
     CHECK(all == 0);
     CHECK(some == 0);
     co_await pair.client.write_all(as_bytes("x"));
-    co_await settle_tasks();
-    const std::size_t none = co_await pair.server.read_some(rota::mutable_buffer());
-    CHECK(none == 0);
     const std::string text = co_await read_text(pair.server);
     CHECK(text == "x");
   });

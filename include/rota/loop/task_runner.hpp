@@ -206,8 +206,8 @@ ROTA_NOINLINE inline void task_runner::wake_joiners(task_state& task) noexcept {
 inline void task_runner::task_finished(task_state& task) noexcept {
   ROTA_ASSERT(task.current == &task);
   task.end();
+  no_task_runs();  // before siblings are cancelled, and their callbacks ask for this_task
   leave_owner(task);
-  no_task_runs();
   if (task.references_ == 0) destroy_task(task);
 }
 

@@ -154,6 +154,7 @@ task<> serve(tcp_listener listener, Handler handler, serve_options options = ser
   std::rethrow_exception(stopped_by);
 }
 template <class Handler>
+  requires(!detail::is_handler<Handler>)  // so that clang sees one function behind serve<H>
 task<> serve(tcp_listener, Handler, serve_options = serve_options()) {
   static_assert(detail::is_handler<Handler>,
                 "serve(listener, handler): the handler takes a rota::tcp_stream, by value, and returns a rota::task: "

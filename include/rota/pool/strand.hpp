@@ -111,6 +111,7 @@ class strand final : public task_runner, public pool_job {
   void task_finished(task_state& task) noexcept override {
     if (!is_main(task)) return task_runner::task_finished(task);
     task.end();
+    no_task_runs();  // the frame's parameters are still to be destroyed
     has_ended_ = true;
   }
   void lend_locals(local_value& outer) noexcept;

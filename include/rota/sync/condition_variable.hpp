@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <utility>
 
+#include <rota/base/callable.hpp>
 #include <rota/base/usage_error.hpp>
 #include <rota/coro/concepts.hpp>
 #include <rota/coro/line_mark.hpp>
@@ -41,6 +42,7 @@ class condition_variable {
   template <std::predicate Pred>
   task<> wait(mutex::guard& guard, Pred&& pred, detail::line_mark where = ROTA_CALLERS_LINE) {
     ROTA_REFUSE_OWNING_CLOSURE(Pred);
+    detail::refuse_empty(pred, "condition_variable::wait()");
     return detail::wait_until_true<Pred>(*this, guard, std::forward<Pred>(pred), where);
   }
 

@@ -7,6 +7,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <rota/base/callable.hpp>
 #include <rota/base/report.hpp>
 #include <rota/base/usage_error.hpp>
 #include <rota/coro/concepts.hpp>
@@ -39,6 +40,7 @@ class once {
     requires std::is_invocable_v<F&>
   task<> call(F&& f, detail::line_mark where = ROTA_CALLERS_LINE) {
     ROTA_REFUSE_OWNING_CLOSURE(F);
+    detail::refuse_empty(f, "once::call()");
     return run<F>(std::forward<F>(f), where);
   }
 

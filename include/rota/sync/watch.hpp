@@ -77,12 +77,14 @@ class watch_sender {
   /// `f(T&)` changes the value in place. It must not use this watch; if it throws, nobody is told.
   template <class F>
   void modify(F&& f) {
+    detail::refuse_empty(f, "watch_sender::modify()");
     detail::invoke(static_cast<F&&>(f), link_->value);
     link_->has_news();
   }
   /// The same, but receivers are told only if `f(T&)` returns true.
   template <class F>
   bool modify_if(F&& f) {
+    detail::refuse_empty(f, "watch_sender::modify_if()");
     const bool told = detail::invoke(static_cast<F&&>(f), link_->value);
     if (told) link_->has_news();
     return told;

@@ -58,7 +58,7 @@ class storm {
  private:
   template <class F>
   void at(testing::fault kind, F happen) {
-    if (faults_.strikes(kind)) happen(*struck_[faults_.amount(kind, struck_.size())]);
+    if (!struck_.empty() && faults_.strikes(kind)) happen(*struck_[faults_.amount(kind, struck_.size())]);
   }
   template <class F>
   void between(testing::fault kind, F happen) {
