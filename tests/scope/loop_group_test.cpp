@@ -296,6 +296,63 @@ TEST_CASE("what f has spawned is cancelled when all of f have ended, not before,
   REQUIRE(too_early.load() == 0);
 }
 
+TEST_CASE("what still ends is answered by a loop that has gone down already") {
+  std::error_code first, later;
+  const auto cleans_up = [&](rota::event_loop& other) -> task<> {
+    while (!first) {
+      try {
+        co_await rota::run_on(other, [] {});
+      } catch (const std::system_error& e) {
+        first = e.code();
+      }
+    }
+    co_await rota::sleep_for(1ms);  // the other one has nothing to wait for: now it is down
+    try {
+      co_await rota::run_on(other, [] {});
+    } catch (const std::system_error& e) {
+      later = e.code();
+    }
+  };
+  const auto left_behind = [&](loop_member here) -> task<> {
+    try {
+      co_await for_ever();
+    } catch (const rota::cancelled&) {
+    }
+    co_await rota::shield(60s, cleans_up(here.loop(1)));
+  };
+  const auto f = [&](loop_member here) -> task<> {
+    if (here.index() == 0) (void)rota::spawn(left_behind, here);
+    co_await rota::yield();
+  };
+  rota_test::run(loop_group(2, f));
+  REQUIRE(first == rota::errc::task_cancelled);
+  REQUIRE(later == rota::errc::task_cancelled);
+}
+
+TEST_CASE("calls from loop to loop, and their cancels, are answered while the loops go down") {
+  std::atomic<int> begun{0}, ended{0};
+  const auto calls = [&](loop_member here) -> task<> {
+    const at_end counts(ended);
+    begun.fetch_add(1);
+    for (;;) {
+      try {
+        co_await rota::run_on(here.loop(1), [] {});
+      } catch (const std::system_error&) {  // the other loop goes down; the own one will
+      }
+    }
+  };
+  const auto f = [&](loop_member here) -> task<> {
+    if (here.index() != 0) co_return;
+    for (int i = 0; i != 3; ++i) (void)rota::spawn(calls, here);
+    co_await rota::yield();
+    co_await rota::yield();
+  };
+  const std::size_t rounds = rota_test::scaled(300, 60, 60);
+  for (std::size_t round = 0; round != rounds; ++round) rota_test::run(loop_group(2, f));
+  REQUIRE(ended.load() == begun.load());
+  REQUIRE(begun.load() == static_cast<int>(rounds) * 3);
+}
+
 TEST_CASE("a group can be awaited on a plain thread, on a pool, and within a group") {
   std::atomic<int> count{0};
   const auto f = [&]() -> task<> {

@@ -16,7 +16,6 @@
 #include <utility>
 #include <vector>
 
-#include <rota/base/atomic.hpp>
 #include <rota/base/callable.hpp>
 #include <rota/base/mutex_lock.hpp>
 #include <rota/base/owned.hpp>
@@ -97,8 +96,8 @@ struct loop_seat {
 };
 
 /// The threads of a group, and the points at which they wait for each other: all loops are made before the first f begins,
-/// all f have ended before the first loop goes down, and all have gone down before the first is destroyed. So every task of
-/// any of them may post to every other one.
+/// all f have ended before the first loop goes down, and all have gone down before the first is destroyed. They run their
+/// loops meanwhile: every task of any of them may post to every other one, and is answered.
 class loop_crew {
  public:
   explicit loop_crew(const loop_group_options& options) : options_(options) {
@@ -147,7 +146,7 @@ class loop_crew {
     if (std::exchange(cancel_asked_, true)) return;
     cancel_kind_ = kind;
     cancel_reason_ = why;
-    if (may_begin_ && down_ != expected_) send_cancel();
+    if (may_begin_ && leaving_ != expected_) send_cancel();
   }
   /// Who waited was told.
   void join() noexcept {
@@ -201,13 +200,9 @@ class loop_crew {
     } catch (...) {
       fail(seat);
     }
-    one_has_ended();
-    try {
-      while (!all_have_ended_.load(std::memory_order_acquire)) loop.run();  // other loops may count on this one
-    } catch (...) {                                                         // the kernel's
-      fail(seat);
-    }
+    run_until_all(seat, ended_);
     loop.shutdown();
+    run_until_all(seat, down_);
     seat.body = join_handle<>();
   }
   void fail(loop_seat& seat) noexcept {
@@ -227,18 +222,29 @@ class loop_crew {
   }
   void meet_at_end() noexcept {
     const mutex_lock guard(mutex_);
-    ++down_;
-    meet(down_);
+    ++leaving_;
+    meet(leaving_);
   }
   void meet(const std::size_t& arrived) noexcept {
     if (arrived == expected_) pthread_cond_broadcast(&met_);
     while (arrived < expected_) pthread_cond_wait(&met_, &mutex_);
   }
-  void one_has_ended() noexcept {
+  /// A meeting during which the loop runs: others may count on it.
+  void run_until_all(loop_seat& seat, std::size_t& arrived) noexcept {
+    {
+      const mutex_lock guard(mutex_);
+      if (++arrived == expected_)
+        for (loop_seat* other : seats_) other->loop->stop();
+    }
+    try {
+      while (!are_all(arrived)) seat.loop->run();
+    } catch (...) {  // the kernel's
+      fail(seat);
+    }
+  }
+  bool are_all(const std::size_t& arrived) noexcept {
     const mutex_lock guard(mutex_);
-    if (++ended_ != expected_) return;
-    all_have_ended_.store(true, std::memory_order_release);
-    for (loop_seat* seat : seats_) seat->loop->stop();
+    return arrived == expected_;
   }
   void send_cancel() noexcept {
     for (loop_seat* seat : seats_) {
@@ -256,7 +262,6 @@ class loop_crew {
   std::vector<loop_seat*> seats_;
   std::vector<pthread_t> threads_;
   remote_waiter* waiter_ = nullptr;
-  atomic<bool> all_have_ended_{false};
 
   pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;  // of the rest
   pthread_cond_t met_ = PTHREAD_COND_INITIALIZER;
@@ -264,6 +269,7 @@ class loop_crew {
   std::size_t made_ = 0;
   std::size_t ended_ = 0;
   std::size_t down_ = 0;
+  std::size_t leaving_ = 0;
   std::size_t living_ = 0;
   int start_error_ = 0;
   bool may_begin_ = false;
