@@ -168,6 +168,32 @@ TEST_CASE("without on_error a peer that has gone is no news") {
   CHECK(reports.size() == 0);
 }
 
+TEST_CASE("without on_error a peer that has gone is no news, when a task group of the handler hears of it, either") {
+  const captured_reports reports;
+  run([]() -> rota::task<> {
+    const auto handler = [](tcp_stream peer) -> rota::task<> {
+      const auto body = [&peer](rota::task_group& group) -> rota::task<> {
+        (void)group.spawn([](tcp_stream& from) -> rota::task<> { (void)co_await read_to_end(from); }, std::ref(peer));
+        co_return;
+      };
+      co_await rota::with_task_group(body);
+    };
+    tcp_listener listener = tcp_listener::bind(address("127.0.0.1", 0));
+    const address at = listener.local_address();
+    auto server = rota::spawn(serve<decltype(handler)>, std::move(listener), handler, serve_options());
+    tcp_stream gone = co_await tcp_stream::connect(at);
+    co_await gone.write_all(as_bytes("x"));
+    gone.set_linger(std::chrono::seconds(0));
+    co_await gone.close();
+    tcp_stream other = co_await tcp_stream::connect(at);  // and its end is heard of behind the first one's
+    other.shutdown(rota::shutdown_direction::send);
+    (void)co_await read_to_end(other);
+    co_await stop(server);
+  });
+  INFO(reports.all());
+  CHECK(reports.size() == 0);
+}
+
 TEST_CASE("without on_error a failing handler is reported") {
   const captured_reports reports;
   run([]() -> rota::task<> {

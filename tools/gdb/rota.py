@@ -73,8 +73,11 @@ class Tasks(gdb.Command):
         super().__init__("rota-tasks", gdb.COMMAND_DATA)
 
     def invoke(self, argument, from_tty):
-        slots = gdb.parse_and_eval("'rota::detail::loop_registry::slots'")
-        low, high = slots.type.range()
+        try:
+            slots = gdb.parse_and_eval("'rota::detail::loop_registry::slots'")
+            low, high = slots.type.range()
+        except gdb.error:
+            raise gdb.GdbError("rota: no debug information; compile with -g, or try: call (void)rota_dump_tasks()")
         for i in range(low, high + 1):
             registered = int(slots[i]["_M_b"]["_M_p"])
             if registered:

@@ -187,7 +187,7 @@ class join_handle {
     return true;
   }
 
-  /// The body has ended, one way or another.
+  /// The body has ended, one way or another. False of an empty handle.
   bool done() const noexcept { return task_ && task_->has(detail::task_state::finished); }
   /// It ended because rota::cancelled left it.
   bool cancelled() const noexcept { return done() && task_->has(detail::task_state::was_cancelled); }

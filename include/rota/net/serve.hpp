@@ -16,6 +16,7 @@
 #include <rota/loop/spawn.hpp>
 #include <rota/net/stop_signal.hpp>
 #include <rota/net/tcp.hpp>
+#include <rota/scope/exception_group.hpp>
 #include <rota/scope/timeout.hpp>
 
 namespace rota {
@@ -31,7 +32,7 @@ struct serve_options {
   /// How long accepting pauses when the process or the system is out of descriptors or memory.
   duration exhausted_pause = std::chrono::milliseconds(100);
   /// Called with the exception of a handler; default: the loop's exception handler hears of it, but for a
-  /// peer that has gone (peer_has_gone()). Must not throw.
+  /// peer that has gone (peer_has_gone()), and a task group whose errors are all of that kind. Must not throw.
   detail::callable<void(std::exception_ptr)> on_error;
 };
 
@@ -77,6 +78,10 @@ class connection_owner final : public task_owner {
       std::rethrow_exception(error);
     } catch (const std::system_error& e) {
       return peer_has_gone(e.code());
+    } catch (const exception_group& group) {  // of a reader and a writer, say
+      for (const exception_group::member& one : group.members())
+        if (!is_by_the_peer(one.error)) return false;
+      return true;
     } catch (...) {
       return false;
     }
