@@ -3,7 +3,9 @@
 #include <chrono>
 #include <functional>
 #include <system_error>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "support/outcomes.hpp"
 #include "support/rota_test.hpp"
@@ -67,6 +69,43 @@ TEST_CASE("a pool that was closed takes nothing, and may be destroyed") {
     REQUIRE(rota_test::code_of(of_spawned) == rota::errc::task_cancelled);
     co_await pool.close();
   });
+}
+
+TEST_CASE("every function that other threads give while a pool is closed is answered") {
+  rota_test::run([]() -> task<> {
+    const std::size_t rounds = rota_test::scaled(200, 40, 100);
+    for (std::size_t round = 0; round != rounds; ++round) {
+      thread_pool pool(1);
+      std::atomic<bool> gives{false}, closed{false};
+      std::vector<rota::pool_handle<int>> handles;
+      std::thread giver([&] {
+        for (int after = 0; after != 10; after += closed) {
+          handles.push_back(pool.spawn([] { return 1; }));
+          gives = true;
+        }
+      });
+      while (!gives) sched_yield();
+      co_await pool.close();
+      closed = true;
+      giver.join();
+      std::size_t lost = 0;
+      for (auto& handle : handles) lost += !handle.done();
+      REQUIRE(lost == 0);
+    }
+  });
+}
+
+TEST_CASE("a closed queue gives back what may be dropped, and takes what must run") {
+  rota::detail::pool_core core;
+  rota::detail::pool_job function, task;
+  function.drop = [](rota::detail::pool_job&) noexcept {};
+  REQUIRE(core.submit(function));
+  core.close();
+  REQUIRE(core.remove(function));
+  REQUIRE_FALSE(core.submit(function));
+  REQUIRE_FALSE(core.remove(function));
+  REQUIRE(core.submit(task));
+  REQUIRE(core.remove(task));
 }
 
 TEST_CASE("a pool is not closed by its own tasks") {

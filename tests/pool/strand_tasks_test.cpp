@@ -334,6 +334,37 @@ TEST_CASE("a group that a child uses on its own strand is refused") {
   });
 }
 
+TEST_CASE(
+    "a child on another thread may ask whether its group or a scope was cancelled, and not for the group's size") {
+  on_pool(3, []() -> task<> {
+    meeting m;
+    std::atomic<int> refused{0}, early{0};
+    const auto body = [&](rota::cancel_scope& scope) -> task<> {
+      const auto in_group = [&](task_group& group) -> task<> {
+        const auto child = [&]() -> task<> {
+          const auto error = rota_test::usage_error_of([&] { return group.size(); });
+          if (error == rota::usage_error::kind::wrong_thread) refused.fetch_add(1);
+          if (group.cancel_requested()) early.fetch_add(1);
+          m.wait_for(3);
+          while (!group.cancel_requested()) std::this_thread::yield();  // no suspension: nothing else tells it
+          while (!scope.cancel_requested()) std::this_thread::yield();
+          co_return;
+        };
+        for (int i = 0; i != 2; ++i) group.spawn(child);
+        m.wait_for(3);
+        REQUIRE(group.size() == 2);
+        group.cancel();
+        scope.cancel();
+        co_return;
+      };
+      co_await rota::with_task_group(in_group);
+    };
+    co_await rota::with_cancel_scope(body);
+    REQUIRE(refused == 2);
+    REQUIRE(early == 0);
+  });
+}
+
 TEST_CASE("children of a group inherit task_locals, and fork on their own strands") {
   static rota::task_local<int> number;
   on_pool(4, []() -> task<> {

@@ -91,6 +91,11 @@ T run_on(rota::event_loop& loop, rota::task<T> main) {
 /// and lets time jump.
 /// =pool: as users have it, each child on a strand of its own.
 inline const char* executor_of_tests() noexcept { return std::getenv("ROTA_TEST_EXECUTOR"); }
+/// Does run() give each child a strand of its own?
+inline bool is_parallel() noexcept {
+  const char* const executor = executor_of_tests();
+  return executor && std::string_view(executor) == "pool";
+}
 
 template <class T>
 T run_on_pool(rota::task<T> main, bool on_one_strand) {

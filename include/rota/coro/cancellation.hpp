@@ -170,7 +170,7 @@ struct scope_tree : scope_node {
     if (root.cancel_requested()) return;
     cancel_record* const record = cancel_record::make(kind, reason, where);
     if (task_state* host = host_of(root)) host->exec->cancel_begins(*host, record);
-    as(root).set(requested);
+    as(root).set_in_sight(requested);
     keep_record(root, record);
     if (root.is_cancelled()) return;  // an enclosing scope was cancelled before: everybody knows
     mark_below(root);
@@ -248,7 +248,7 @@ struct scope_tree : scope_node {
     }
   }
   static void mark(scope_node& node) noexcept {
-    as(node).set(effective);
+    as(node).set_in_sight(effective);
     task_state* task = host_of(node);
     if (task && task->current == &node && task->wait != 0)
       task->exec->cancel_wait(*task);

@@ -5,7 +5,8 @@
 //                     └─ task                               └─ task
 //
 // Every node belongs to one task, its host: a task's own node, the scopes that it has open (innermost = current),
-// and groups whose children are other tasks' nodes. All of it belongs to one executor; no atomics.
+// and groups whose children are other tasks' nodes. All of it belongs to one executor, and others at most
+// ask whether a cancel was requested.
 #pragma once
 
 #include <cstdint>
@@ -57,6 +58,13 @@ class scope_node {
 
   bool has(flag f) const noexcept { return (flags_ & f) != 0; }
   void set(flag f) noexcept { flags_ = static_cast<std::uint16_t>(flags_ | f); }
+  // For flags that change while a child on another strand may ask whether a cancel was requested. Its own strand is the
+  // only one that writes, so it needs no atomic read-modify-write, and reads as usual.
+  void set_in_sight(flag f) noexcept {
+    __atomic_store_n(&flags_, static_cast<std::uint16_t>(flags_ | f), __ATOMIC_RELAXED);
+  }
+  /// cancel_requested(), on any thread.
+  bool cancel_in_sight() const noexcept { return (__atomic_load_n(&flags_, __ATOMIC_RELAXED) & requested) != 0; }
   void clear(flag f) noexcept { flags_ = static_cast<std::uint16_t>(flags_ & ~f); }
 
   void link(scope_node& parent) noexcept {
@@ -69,7 +77,7 @@ class scope_node {
     } else {
       previous_ = parent.first_ = this;
     }
-    if (parent.is_cancelled() && !is_shielded()) set(effective);
+    if (parent.is_cancelled() && !is_shielded()) set_in_sight(effective);
   }
   /// The same, before the other children.
   void link_first(scope_node& parent) noexcept {

@@ -217,14 +217,16 @@ class [[nodiscard(ROTA_UNAWAITED)]] pool_call {
         return false;
       }
     } else {
-      if (pool_access::roots(pool_).is_closing()) return false;
       waiter_.begin(me, frame, this, [](custom_wait& wait) noexcept {
         auto& self = from(wait);
         if (!pool_access::core(self.pool_).remove(self.function_)) return;  // it runs, or has run
         self.withdrawn_ = true;
         make_ready(wait.frame);
       });
-      pool_access::core(pool_).submit(function_);
+      if (!pool_access::core(pool_).submit(function_)) {
+        me.wait = 0;
+        return false;
+      }
     }
     return true;
   }

@@ -18,7 +18,7 @@ task<> thread_pool::close() {
   if (me && me->exec->is_strand() && &static_cast<detail::strand&>(*me->exec).pool() == &core_)
     throw usage_error(usage_error::kind::blocking_in_loop,
                       "a thread_pool was closed by one of its own tasks, which would wait for itself");
-  roots_.close();  // now, so that nobody on this thread comes too late
+  take_no_more();  // now, so that nobody on this thread comes too late
   blocking_lane one_call;
   co_await one_call.run([this] { stop(); });
 }

@@ -34,12 +34,19 @@ class pool_core {
   pool_core& operator=(const pool_core&) = delete;
   ~pool_core() { pthread_mutex_destroy(&mutex_); }
 
-  /// Any thread. The pool must live when the call begins; the job may end its life.
-  void submit(pool_job& job) noexcept {
+  /// Any thread. The pool must live when the call begins; the job may end its life. False: the pool is closed, and the job,
+  /// which has a `drop`, is still the caller's.
+  bool submit(pool_job& job) noexcept {
     posters_.fetch_add(1, std::memory_order_relaxed);
-    push(job);
-    parking.notify();
+    const bool taken = push(job);
+    if (taken) parking.notify();
     posters_.fetch_sub(1, std::memory_order_release);
+    return taken;
+  }
+  /// From now on only what must run is taken.
+  void close() noexcept {
+    const mutex_lock guard(mutex_);
+    closed_ = true;
   }
   /// Takes a job out of the queue again. False: it is not there, or no more.
   bool remove(pool_job& job) noexcept {
@@ -69,14 +76,16 @@ class pool_core {
   bool keeps_children = false;  // on their parents' strands: tests
 
  private:
-  void push(pool_job& job) noexcept {
+  bool push(pool_job& job) noexcept {
     const mutex_lock guard(mutex_);
+    if (closed_ && job.drop) return false;
     job.next = nullptr;
     job.previous = last_;
     (last_ ? last_->next : first_) = &job;
     last_ = &job;
     job.queued = true;
     queued_.store(queued_.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
+    return true;
   }
   void unlink(pool_job& job) noexcept {
     (job.previous ? job.previous->next : first_) = job.next;
@@ -89,6 +98,7 @@ class pool_core {
   alignas(64) pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
   pool_job* first_ = nullptr;
   pool_job* last_ = nullptr;
+  bool closed_ = false;               // under the mutex
   atomic<std::uint32_t> posters_{0};  // within submit()
 };
 

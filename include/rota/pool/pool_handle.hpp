@@ -181,10 +181,7 @@ class spawned_function final : public spawned_call<F, Args...> {
   explicit spawned_function(thread_pool& pool, As&&... f_and_args)
       : spawned_call<F, Args...>(static_cast<As&&>(f_and_args)...), job_(*this, pool) {}
   void start() noexcept {
-    if (pool_access::roots(job_.pool).is_closing())
-      job_.drop(job_);
-    else
-      pool_access::core(job_.pool).submit(job_);
+    if (!pool_access::core(job_.pool).submit(job_)) job_.drop(job_);
   }
 
  private:

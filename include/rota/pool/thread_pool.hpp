@@ -78,7 +78,7 @@ class thread_pool {
     for (detail::pool_worker* worker : workers_) delete worker;
   }
   /// Does what the destructor does without blocking the thread of who awaits it: for a pool whose tasks wait for a loop,
-  /// on that loop. From the call on, run() and spawn() give errc::task_cancelled where nothing had been begun. Throws
+  /// on that loop. From the await on, run() and spawn() give errc::task_cancelled where nothing had been begun. Throws
   /// usage_error in a task of this pool, which would wait for itself. Awaited once at a time; again, later, does nothing.
   /// A cancel of the wait does not open the pool again: the destructor does the rest. (pool/pool_close.hpp)
   template <int = 0>
@@ -161,11 +161,16 @@ class thread_pool {
     for (const pthread_t thread : threads_)
       if (pthread_equal(thread, pthread_self())) [[unlikely]]
         detail::trap("a thread_pool was destroyed on one of its own threads, which would wait for itself");
-    roots_.close();
+    take_no_more();
     drop_queued();
     roots_.wait_until_empty(detail::saturate(options_.shutdown_deadline));
     join();
     detail::wait_briefly([this] { return !core_.has_posters(); });
+  }
+  // A function that another thread gives meanwhile is refused, or is in the queue already, and dropped.
+  void take_no_more() noexcept {
+    roots_.close();
+    core_.close();
   }
   void drop_queued() noexcept {
     detail::pool_job* must_run = nullptr;

@@ -34,7 +34,8 @@ class cancel_scope : detail::deadline_scope {
     if (host->exec->cancels_elsewhere(*host, *this, reason, where)) return;
     detail::scope_tree::cancel(*this, cancel_kind::requested, reason, where);
   }
-  bool cancel_requested() const noexcept { return scope_node::cancel_requested(); }
+  /// For children on other threads of a pool, too; what one of them asked for is seen soon.
+  bool cancel_requested() const noexcept { return cancel_in_sight(); }
 
   /// Cancels the scope when the loop's clock reaches `t`; replaces an earlier deadline. time_point::max(): none.
   void set_deadline(time_point t, std::source_location where = std::source_location::current()) {

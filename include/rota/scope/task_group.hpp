@@ -56,9 +56,16 @@ class task_group : detail::failure_collector {
     if (host->exec->cancels_elsewhere(*host, *this, reason, where)) return;
     detail::scope_tree::cancel(*this, cancel_kind::requested, reason, where);
   }
-  bool cancel_requested() const noexcept { return scope_node::cancel_requested(); }
-  /// Children that have not ended.
-  std::size_t size() const noexcept { return children; }
+  /// For children on other threads of a pool, too; what one of them asked for is seen soon.
+  bool cancel_requested() const noexcept { return cancel_in_sight(); }
+  /// Children that have not ended. As spawn(), not for a child on another thread: usage_error (wrong_thread).
+  std::size_t size() const {
+    if (host && host->exec->is_strand()) {
+      detail::task_runner& runner = detail::runner_access::of(*host);
+      if (event_loop::current() != &runner) check_place(runner);
+    }
+    return children;
+  }
 
   /// When every child has ended, `co_await f(args...)` runs: see cancel_scope::defer.
   template <class Rep, class Period, class F, class... Args>

@@ -29,7 +29,7 @@ class deadline_scope : public open_scope {
     deadline_set_at = where;
     alarm_.deadline = when;
     if (when == never || !host) return;
-    set(has_deadline);
+    set_in_sight(has_deadline);
     alarm_.target = reinterpret_cast<std::uintptr_t>(static_cast<open_scope*>(this)) | 1;
     runner_access::arm(runner_access::of(*host), alarm_);
   }
