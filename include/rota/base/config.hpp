@@ -80,8 +80,9 @@
 
 #define ROTA_NOINLINE [[gnu::noinline]]
 #define ROTA_COLD [[gnu::noinline, gnu::cold]]
-// For the rare branch of something short: it saves the registers, so that its caller need not. (clang 16 saves the register of
-// the result, too, and with it loses the result.)
+// For the rare branch of something short: it saves the registers, so that its caller need not. It must be noexcept: who unwinds
+// restores fewer registers than the caller counts on. (clang 16 saves the register of the result, too, and with it loses the
+// result.)
 #if ROTA_CLANG && __clang_major__ >= 18 && (defined(__x86_64__) || defined(__aarch64__))
 #define ROTA_RARE [[gnu::noinline, clang::preserve_most]]
 #else

@@ -5,7 +5,8 @@
 //                            slab_store: under one mutex
 //
 // A frame may be freed on any thread: its block joins that thread's cache, whose surplus goes back to the slabs.
-// Every block is 64-byte aligned, because GCC 12 places over-aligned locals correctly only then.
+// Every frame is 64-byte aligned, because GCC 12 places over-aligned locals correctly only then; a record of a spawned task is
+// aligned to 32.
 //
 // The record of a spawned task comes from here, too, in a class of its own: 96 bytes, so that a task which sleeps takes
 // 224 with its frame.
@@ -132,8 +133,12 @@ class frame_memory {
  private:
   static void* allocate_block(frame_cache& cache, unsigned index) {
     frame_stack& stack = cache.stacks[index];
-    if (stack.top == stack.base) [[unlikely]]
-      return refill(index);
+    if (stack.top == stack.base) [[unlikely]] {
+      void* const block = refill(index);
+      if (!block) [[unlikely]]
+        throw_no_memory();
+      return block;
+    }
     return *--stack.top;
   }
   static void put(frame_cache& cache, void* block, unsigned index) noexcept {
@@ -145,7 +150,7 @@ class frame_memory {
     *stack.top++ = block;
   }
 
-  ROTA_RARE static void* allocate_large(std::size_t size) {
+  ROTA_NOINLINE static void* allocate_large(std::size_t size) {
     frame_cache& cache = this_threads_frames();
     void* block = ::operator new(size, std::align_val_t(granule));
     ++cache.obtained;
@@ -176,15 +181,16 @@ class frame_memory {
     stack.limit = stack.base ? stack.base + capacity : nullptr;
     return stack.base != nullptr;
   }
-  // One block, and a few more for the next calls.
-  ROTA_RARE static void* refill(unsigned index) {
+  [[noreturn]] ROTA_COLD static void throw_no_memory() { throw std::bad_alloc(); }
+  // One block, and a few more for the next calls; null without memory.
+  ROTA_RARE static void* refill(unsigned index) noexcept {
     frame_cache& cache = this_threads_frames();
     frame_stack& stack = cache.stacks[index];
     void* one = nullptr;
     const bool open = open_stack(cache, stack, index);
     const std::size_t taken = open ? frame_slabs.take(index, stack.base, 32) : frame_slabs.take(index, &one, 1);
     cache.obtained += static_cast<std::int64_t>(taken);
-    if (!open) return one;
+    if (!open || taken == 0) return one;
     stack.top = stack.base + taken - 1;
     return *stack.top;
   }

@@ -32,11 +32,12 @@ class slab_store {
     return static_cast<std::uint32_t>(index == small_class ? small_block : (index + 1) * granule);
   }
 
-  /// Writes the addresses of one to `most` blocks of the class to `out`; returns how many. Throws std::bad_alloc.
-  std::size_t take(unsigned index, void** out, std::size_t most) {
+  /// Writes the addresses of one to `most` blocks of the class to `out`; returns how many. 0: there is no memory.
+  std::size_t take(unsigned index, void** out, std::size_t most) noexcept {
     const mutex_lock guard(mutex_);
     slab* from = with_room_[index];
     if (!from) from = add_slab(index);
+    if (!from) return 0;
     std::size_t taken = 0;
     for (; taken != most && has_room(*from); ++taken) {
       if (free_block* block = from->free) {
@@ -86,14 +87,14 @@ class slab_store {
   }
   static bool has_room(const slab& s) noexcept { return s.free || s.carved + block_bytes(s.class_index) <= slab_bytes; }
 
-  slab* add_slab(unsigned index) {
+  slab* add_slab(unsigned index) noexcept {
     slab* fresh = spare_;
     if (fresh) {
       spare_ = fresh->next;
       --spares_;
     } else {
       fresh = static_cast<slab*>(std::aligned_alloc(slab_bytes, slab_bytes));
-      if (!fresh) throw std::bad_alloc();
+      if (!fresh) return nullptr;
     }
     new (fresh) slab{index, 0, sizeof(slab), nullptr, nullptr, nullptr};
     link(*fresh);
