@@ -257,7 +257,31 @@ task<> lock_for_later(mutex& m, std::unique_ptr<mutex::guard>& out, const void*&
 
 }  // namespace
 
+namespace {
+
+// Its frame is the task's outermost one: of others try_lock() does not know.
+task<> tries_then_locks(mutex& m) {
+  const auto guard = m.try_lock();
+  REQUIRE(guard);
+  const auto again = co_await m.lock();
+}
+
+}  // namespace
+
+TEST_CASE("a task that waits for what it has by try_lock() is told so") {
+  rota::event_loop loop;
+  mutex m;
+  REQUIRE(rota_test::usage_error_of([&] {
+            loop.run(tries_then_locks(m));
+            return 0;
+          }) == rota::usage_error::kind::would_deadlock);
+  REQUIRE(!m.is_locked());
+}
+
 TEST_CASE("a task is not accused of what an ended task has left locked, even if it lies in the same place") {
+  if (rota_test::under_tsan) {
+    SKIP("a task may lie where another one was, and without the frame cache nobody knows where a guard lies");
+  }
   run([]() -> task<> {
     mutex m;
     std::unique_ptr<mutex::guard> left, got;

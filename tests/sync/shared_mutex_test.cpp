@@ -210,6 +210,25 @@ TEST_CASE("misuse of a shared_mutex is an error: a second unlock, an empty downg
   });
 }
 
+namespace {
+
+// Its frame is the task's outermost one: of others try_lock() does not know.
+task<> tries_then_locks(shared_mutex& m) {
+  const auto guard = m.try_lock();
+  REQUIRE(guard);
+  const auto again = co_await m.lock_shared();
+}
+
+}  // namespace
+
+TEST_CASE("a task that waits for what it has by try_lock() is told so") {
+  rota::event_loop loop;
+  shared_mutex m;
+  const auto wait = [&] { return loop.run(tries_then_locks(m)), 0; };
+  REQUIRE(rota_test::usage_error_of(wait) == rota::usage_error::kind::would_deadlock);
+  REQUIRE(!m.is_locked());
+}
+
 TEST_CASE("a shared_mutex that is destroyed while tasks read under it ends the program") {
   const rota_test::child_outcome end_of_it = rota_test::child_process([] {
                                                rota::run([]() -> task<> {

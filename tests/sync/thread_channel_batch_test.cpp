@@ -166,12 +166,13 @@ TEST_CASE(
 TEST_CASE("a thread that waits for room gets it although the receiver has stopped in the middle of its batch") {
   auto [tx, rx] = rota::mpsc_channel<int>(32);
   for (int i = 0; i != 32; ++i) REQUIRE(tx.try_send(i));
-  std::thread sender([to = tx.clone()]() mutable { to.blocking_send(32); });
+  REQUIRE(rx.try_receive() == 0);  // fetches them all
+  REQUIRE(tx.try_send(32));        // and it is full again
+  std::thread sender([to = tx.clone()]() mutable { to.blocking_send(33); });
   while (tx.statistics().waiting_senders == 0) std::this_thread::yield();
-  REQUIRE(rx.try_receive() == 0);
-  REQUIRE(rx.try_receive() == 1);
+  REQUIRE(rx.try_receive() == 1);  // of the batch: no lock, and nobody is told
   sender.join();
-  REQUIRE(rx.statistics().size == 31);
+  REQUIRE(rx.statistics().size == 32);
 }
 
 TEST_CASE("a task that waits behind a patient thread is let in when that thread has been") {

@@ -184,7 +184,7 @@ inline mutex::guard mutex::try_lock(detail::line_mark where) noexcept {
   if (is_locked()) return guard();
   detail::task_state* const task = detail::running_task();
   holder_.set(task, where);
-  return guard(*this, task);  // whose state lies behind its outermost frame; of the others we do not know
+  return guard(*this, task ? task->frame() : nullptr);  // its outermost frame; of the others we do not know
 }
 
 }  // namespace rota

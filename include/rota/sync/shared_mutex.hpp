@@ -239,7 +239,7 @@ inline shared_mutex::guard shared_mutex::try_lock(detail::line_mark where) noexc
   if (!is_free_for(access::writes)) return guard();
   detail::task_state* const task = detail::running_task();
   take(access::writes, task, where);
-  return guard(*this, task);
+  return guard(*this, task ? task->frame() : nullptr);
 }
 inline shared_mutex::shared_guard shared_mutex::try_lock_shared() noexcept {
   used_here();

@@ -2,10 +2,11 @@
 
 #include <rota/rota.hpp>
 
-task<> dropped(rota::mutex& mutex, rota::shared_mutex& shared, rota::semaphore& semaphore) {
+task<> dropped(rota::mutex& mutex, rota::shared_mutex& shared, rota::semaphore& semaphore, rota::sender<int>& tx) {
   co_await mutex.lock();                                // finds: dropped-guard
   co_await shared.lock_shared();                        // finds: dropped-guard
   if (mutex.is_locked()) co_await semaphore.acquire();  // finds: dropped-guard
+  co_await tx.reserve();                                // finds: dropped-guard
 }
 
 // ---- right
