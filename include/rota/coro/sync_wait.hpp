@@ -73,8 +73,10 @@ template <class T>
 T sync_wait(task<T> given) {
   detail::taken_task<T> taken(std::move(given));
   if (detail::blocking_guard::forbidden())
-    throw usage_error(usage_error::kind::blocking_in_loop,
-                      "sync_wait would block the thread of an event loop or a pool: co_await the task instead");
+    detail::throw_usage_error(usage_error::kind::blocking_in_loop,
+                              "sync_wait was called%s on the thread of an event loop or a pool, which it would block: "
+                              "co_await the task instead",
+                              detail::by_running_task().c_str());
   task<T> t = taken.take();
   const auto frame = detail::task_access::release(t);
   detail::waiting_thread thread;

@@ -78,7 +78,8 @@ class descriptor_owner {
   /// Throws usage_error on another loop than its own, and keeps the descriptor.
   close_awaiter close() {
     if (loop_ && event_loop::current() != loop_) [[unlikely]]
-      throw usage_error(usage_error::kind::wrong_loop, "an I/O object was closed on another event loop, or on none");
+      throw_usage_error(usage_error::kind::wrong_loop, "an I/O object was closed%s on another event loop, or on none",
+                        by_running_task().c_str());
     return close_awaiter(std::exchange(loop_, nullptr), std::exchange(fd_, -1));
   }
 

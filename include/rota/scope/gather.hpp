@@ -101,8 +101,8 @@ auto outcome_of_handle(join_handle<T>& handle) {
 template <class T>
 task_state& state_of(const join_handle<T>& handle) {
   if (!handle.valid())
-    throw usage_error(usage_error::kind::invalid_task,
-                      "an empty join_handle was given to gather, wait or as_completed");
+    throw_usage_error(usage_error::kind::invalid_task,
+                      "an empty join_handle was given to gather, wait or as_completed%s", by_running_task().c_str());
   return handle.task();
 }
 
@@ -231,7 +231,9 @@ namespace detail {
 
 template <class T>
 task<wait_result<T>> wait_for_handles(std::vector<join_handle<T>> handles, wait_until policy, duration limit) {
-  if (handles.empty()) throw usage_error(usage_error::kind::invalid_argument, "wait() needs at least one task");
+  if (handles.empty())
+    throw_usage_error(usage_error::kind::invalid_argument, "wait() needs at least one task, and was called with none%s",
+                      by_running_task().c_str());
   using goal = end_watch::goal;
   const goal until = policy == wait_until::all_completed     ? goal::all
                      : policy == wait_until::first_completed ? goal::first

@@ -92,8 +92,9 @@ class task_group : detail::failure_collector {
 
   detail::task_runner& checked() {
     if (ROTA_ASSERTIONS && !host) [[unlikely]]
-      throw usage_error(usage_error::kind::invalid_argument,
-                        "a task group was used after its with_task_group() had ended");
+      detail::throw_usage_error(usage_error::kind::invalid_argument,
+                                "a task group was used%s after its with_task_group() had ended",
+                                detail::by_running_task().c_str());
     detail::task_runner& runner = detail::runner_access::of(*host);
     if (event_loop::current() != &runner) [[unlikely]]
       check_place(runner);
@@ -106,15 +107,17 @@ class task_group : detail::failure_collector {
     if (runner.is_strand()) {
       detail::task_state* const here = detail::running_task();
       if (!here || here->exec != &runner)
-        throw usage_error(
+        detail::throw_usage_error(
             usage_error::kind::wrong_thread,
-            "a task group of a pool's task was used by another task, perhaps its own child, which runs in "
-            "parallel with it: with_task_group() opens one there, too");
+            "a task group of a pool's task was used%s, and is for that task alone: others, its children too, run in "
+            "parallel with it; with_task_group() opens one there, too",
+            detail::by_running_task().c_str());
     } else if (!detail::loop_access::is_own_thread(static_cast<event_loop&>(runner))) {
       throw usage_error(usage_error::kind::wrong_thread,
                         "a task group was used on another thread than its event loop's: spawn_threadsafe() is for any");
     } else {
-      throw usage_error(usage_error::kind::wrong_loop, "a task group was used outside its own event loop");
+      detail::throw_usage_error(usage_error::kind::wrong_loop, "a task group was used%s, outside its own event loop",
+                                detail::by_running_task().c_str());
     }
   }
 

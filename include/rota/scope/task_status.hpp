@@ -53,8 +53,9 @@ class pending_start_base : public task_owner {
     if (error_) std::rethrow_exception(error_);
     if (caller.is_cancelled()) throw_cancelled(caller);
     if (cancelled_) throw std::system_error(make_error_code(errc::task_cancelled), "start");
-    throw usage_error(usage_error::kind::invalid_argument,
-                      "the function of task_group::start() ended without calling started()");
+    throw_usage_error(usage_error::kind::invalid_argument,
+                      "the function of task_group::start() ended without calling started(); awaited by %s",
+                      describe(caller).c_str());
   }
 
   // The group counts the start from its beginning, so that it does not end meanwhile.
@@ -155,8 +156,9 @@ class task_status {
   template <class... Args>
   void started(Args&&... args) {
     if (!pending_ || pending_->children == 0)
-      throw usage_error(usage_error::kind::invalid_argument,
-                        "started() was called twice, or when the task of task_group::start() did not run");
+      detail::throw_usage_error(usage_error::kind::invalid_argument,
+                                "started() was called%s twice, or when the task of task_group::start() did not run",
+                                detail::by_running_task().c_str());
     const detail::task_state* const here = detail::running_task();
     if (here && here->exec != pending_->host->exec) {
       pending_->result.emplace(std::forward<Args>(args)...);  // start() looks at it when it has heard, if ever

@@ -154,7 +154,9 @@ class [[nodiscard(ROTA_UNAWAITED)]] first_of_range : public first_awaiter_base<f
   explicit first_of_range(bool errors_win, R&& range)
       : first_awaiter_base<first_of_range, range_children<R>>(errors_win, static_cast<R&&>(range)) {
     if (this->children_.size() == 0)
-      throw usage_error(usage_error::kind::invalid_argument, "when_any and race need at least one awaitable");
+      throw_usage_error(usage_error::kind::invalid_argument,
+                        "when_any and race need at least one awaitable, and were called with none%s",
+                        by_running_task().c_str());
   }
 
   first_result<stored> await_resume() {
