@@ -694,14 +694,35 @@ TEST_CASE("an error during the destruction is reported") {
 
 TEST_CASE("a loop runs on the thread that made it only") {
   rota::event_loop loop;
-  std::optional<rota::usage_error::kind> of_task, of_run;
+  std::optional<rota::usage_error::kind> of_task, of_run, of_shutdown;
   std::thread([&] {
     const auto body = []() -> task<> { co_return; };
     of_task = rota_test::usage_error_of([&] { loop.run(body()); });
     of_run = rota_test::usage_error_of([&] { loop.run(); });
+    of_shutdown = rota_test::usage_error_of([&] { loop.shutdown(); });
   }).join();
   REQUIRE(of_task == rota::usage_error::kind::wrong_thread);
   REQUIRE(of_run == rota::usage_error::kind::wrong_thread);
+  REQUIRE(of_shutdown == rota::usage_error::kind::wrong_thread);
+}
+
+TEST_CASE("a loop that is destroyed on another thread ends the program with a word about it") {
+  for (const bool has_a_task : {false, true}) {
+    const rota_test::child_outcome child = rota_test::run_in_child([&] {
+      auto loop = std::make_unique<rota::event_loop>();
+      const auto sleeper = []() -> task<> { co_await rota::sleep_for(1h); };
+      const auto spawner = [&]() -> task<> {
+        (void)rota::spawn(sleeper);
+        co_await rota::yield();
+      };
+      if (has_a_task) loop->run(spawner());
+      std::thread([&] { loop.reset(); }).join();
+      return 0;
+    });
+    INFO(child.output);
+    REQUIRE(child.says("an event loop was destroyed on another thread than the one that made it"));
+    REQUIRE(child.signal() == SIGABRT);
+  }
 }
 
 TEST_CASE("a stream that outlives its loop ends the program with a word about it") {

@@ -451,15 +451,21 @@ TEST_CASE("asking a task that has not ended for its outcome is an error") {
   });
 }
 
-TEST_CASE("an empty handle can be asked for nothing") {
+TEST_CASE("an empty handle has nothing to cancel and no name, and can be asked for nothing else") {
   run([]() -> task<> {
-    rota::join_handle<> empty;
+    const auto nothing = []() -> task<> { co_return; };
+    rota::join_handle<> empty = rota::spawn(nothing);
+    rota::join_handle<> other = std::move(empty);
+    REQUIRE(other.valid());
+    co_await other;
     REQUIRE_FALSE(empty.valid());
-    REQUIRE_FALSE(empty.done());
-    REQUIRE_FALSE(empty.cancelled());
     REQUIRE_FALSE(empty.cancel());
     REQUIRE(empty.name().empty());
     const auto kind = rota::usage_error::kind::invalid_task;
+    REQUIRE(rota_test::usage_error_of([&] { (void)empty.done(); }) == kind);
+    REQUIRE(rota_test::usage_error_of([&] { (void)empty.cancelled(); }) == kind);
+    REQUIRE(rota_test::usage_error_of([&] { (void)empty.id(); }) == kind);
+    REQUIRE(rota_test::usage_error_of([&] { (void)empty.on_done([] {}); }) == kind);
     REQUIRE(rota_test::usage_error_of([&] { empty.result(); }) == kind);
     REQUIRE(rota_test::usage_error_of([&] { (void)empty.exception(); }) == kind);
     REQUIRE(rota_test::usage_error_of([&] { empty.set_name("nobody"); }) == kind);

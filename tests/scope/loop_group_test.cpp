@@ -1,11 +1,13 @@
 // loop_group: one f on several loops; how they begin, reach each other, fail and end.
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 
 #include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdio>
 #include <functional>
 #include <mutex>
 #include <optional>
@@ -330,6 +332,37 @@ TEST_CASE("what still ends is answered by a loop that has gone down already") {
   rota_test::run(loop_group(2, f));
   REQUIRE(first == rota::errc::task_cancelled);
   REQUIRE(later == rota::errc::task_cancelled);
+}
+
+TEST_CASE("a task that ignores its cancel is named, and nothing that it asks another loop for finds that one gone") {
+  const rota_test::child_outcome child = rota_test::run_in_child([] {
+    rota::loop_group_options options(4);
+    options.loop.shutdown_deadline = 5ms;
+    const auto asks_on = [](loop_member here) -> task<> {
+      for (;;) {
+        for (std::size_t i = 1; i != here.size(); ++i) here.loop(i).post([] {});
+        co_await rota::yield();
+      }
+    };
+    const auto stubborn = [&](loop_member here) -> task<> { co_await rota::shield(1h, asks_on(here)); };
+    const auto f = [&](loop_member here) -> task<> {
+      if (here.index() == 0) rota::spawn(stubborn, here).set_name("the stubborn");
+      co_await rota::yield();
+    };
+    rota::run(loop_group(options, f));
+    std::printf("the group has ended\n");
+    return 0;
+  });
+  INFO(child.output);
+  REQUIRE(child.says("'the stubborn'"));
+  REQUIRE(child.says("did not stop"));
+  REQUIRE_FALSE(child.says("AddressSanitizer"));
+  if (ROTA_ASSERTIONS) {
+    REQUIRE(child.signal() == SIGABRT);
+  } else {
+    REQUIRE(child.says("the group has ended"));
+    REQUIRE(child.exit_code() == 0);
+  }
 }
 
 TEST_CASE("calls from loop to loop, and their cancels, are answered while the loops go down") {

@@ -38,6 +38,8 @@ class event_loop;
 
 namespace detail {
 
+class loop_crew;  // the loops of a loop_group
+
 /// An operation whose `waiter` has this bit set does not resume a frame: the rest is the address of a posted, which runs.
 inline constexpr std::uintptr_t posted_waiter_tag = 1;
 
@@ -82,6 +84,7 @@ class event_loop final : public detail::task_runner, public callback_layer {
   }
   /// Cancels every task and runs until all have ended, or shutdown_deadline has passed; then names who did not
   /// stop, aborts in debug builds, and otherwise leaks those frames: the kernel may still write to them.
+  /// Ends the program on another thread than the one that made it.
   ~event_loop();
 
   /// The loop that runs on this thread, or null.
@@ -108,7 +111,7 @@ class event_loop final : public detail::task_runner, public callback_layer {
   /// Cancels every task, runs until all have ended or the deadline has passed; returns how many are left. What is
   /// spawned meanwhile is cancelled at once. What is ready then runs once more; every other callback, watch and signal
   /// handler is dropped, and asking for a new one throws usage_error from now on. The destructor calls it. Throws
-  /// usage_error inside the loop's own run.
+  /// usage_error inside the loop's own run, and on another thread.
   std::size_t shutdown();
 
   /// Runs `work.run` on the loop's thread, in the next poll. Any thread, and signal handlers; never fails. The loop must
@@ -153,6 +156,7 @@ class event_loop final : public detail::task_runner, public callback_layer {
 
  private:
   friend detail::loop_access;
+  friend detail::loop_crew;
 
   detail::nanoseconds time() noexcept override { return reactor_->now(); }
   void arm(detail::loop_timer& timer) override { timers_.arm(timer); }
@@ -163,6 +167,8 @@ class event_loop final : public detail::task_runner, public callback_layer {
   std::source_location line_of_spawn(detail::task_state& spawner) const noexcept override {
     return watch_ ? watch_->line_of_step(spawner) : std::source_location();
   }
+
+  void run_ends() noexcept override { end_rounds(); }
 
   static constexpr std::ptrdiff_t steps_between_polls = 64;
   static constexpr std::ptrdiff_t must_poll = PTRDIFF_MIN / 2;  // in place of the steps that are left
@@ -206,7 +212,9 @@ class event_loop final : public detail::task_runner, public callback_layer {
 
   static void check_not_running() {
     if (current())
-      throw usage_error(usage_error::kind::loop_already_running, "an event loop already runs on this thread");
+      detail::throw_usage_error(usage_error::kind::loop_already_running,
+                                "an event loop already runs on this thread, and another one was to be run%s",
+                                detail::by_running_task().c_str());
   }
   /// Before a run that somebody asks for; a loop's shutdown may take place anywhere.
   static void check_may_block() {
@@ -237,6 +245,8 @@ class event_loop final : public detail::task_runner, public callback_layer {
     stopped_.store(true, std::memory_order_relaxed);
     end_rounds();
   }
+  /// The current batch is the last one before run_while() looks at its condition.
+  void end_rounds() noexcept { steps_left_ = steps_left_ < 0 ? steps_left_ : 0; }
   // How many batches may run before the condition is looked at again. Who ends it early calls end_rounds().
   enum class rounds : bool { one, some };
   template <class Condition>
@@ -245,6 +255,8 @@ class event_loop final : public detail::task_runner, public callback_layer {
   void run_reporting(Condition go_on) noexcept;
   void close();
   void drop_callbacks() noexcept;
+  void take_leave() noexcept;
+  void name_who_is_left() noexcept;
   void push_posted(detail::posted& work) noexcept {
     ready_.push(reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(&work) | posted_tag));
   }

@@ -30,6 +30,7 @@ struct join_wait : custom_wait {
 
   bool suspend(task_state& waiter, void* its_frame) {
     me = &waiter;
+    if (joined.has(task_state::finished)) return false;
     if (joined.exec != waiter.exec) [[unlikely]]
       throw_usage_error(usage_error::kind::wrong_loop, "%s, awaited a task of another event loop",
                         describe(waiter).c_str());
@@ -153,6 +154,10 @@ struct done_call : single_call, end_hook {
 /// Shared ownership of a spawned task's outcome. Copies refer to the same task; dropping them all neither cancels
 /// the task nor loses its error (an exception that nobody retrieved is reported once, when the task has ended and
 /// no handle is left). For the task's own loop and thread only.
+///
+/// An empty handle, which was default-constructed or moved from, has no task: valid() says so, cancel() finds nothing to
+/// cancel, and name() has no text. Whatever else is asked of it is a usage_error, done() too: who waits for it to turn
+/// true would wait for ever.
 template <class T = void>
 class join_handle {
  public:
@@ -170,26 +175,28 @@ class join_handle {
   /// Waits until the task has ended. Gives a reference to its result (an lvalue handle may be awaited again and
   /// again) or throws its exception; std::system_error with errc::task_cancelled if it ended as cancelled.
   /// When the waiter is cancelled it stops waiting; the task goes on.
-  detail::join_awaiter<T, false> operator co_await() & { return detail::join_awaiter<T, false>(checked().task()); }
+  detail::join_awaiter<T, false> operator co_await() & { return detail::join_awaiter<T, false>(checked()); }
   /// The same, and moves the result out.
   detail::join_awaiter<T, true> operator co_await() && {
-    return detail::join_awaiter<T, true>(join_handle(std::move(checked())).task());
+    checked();
+    return detail::join_awaiter<T, true>(join_handle(std::move(*this)).task());
   }
 
   /// Cancels the task's scope: its next suspension throws rota::cancelled, and every further one. A task that has
-  /// not begun never does. Returns false when it has ended, or was cancelled before. `reason` is copied.
+  /// not begun never does. Returns false when it has ended, was cancelled before, or the handle is empty. `reason` is
+  /// copied.
   bool cancel(std::string_view reason = {}, std::source_location where = std::source_location::current()) noexcept {
     if (!task_) return false;
     detail::check_thread(*task_, "join_handle::cancel() was called");
-    if (done() || task_->cancel_requested()) return false;
+    if (task_->has(detail::task_state::finished) || task_->cancel_requested()) return false;
     detail::scope_tree::cancel(*task_, cancel_kind::requested, reason, where);
     return true;
   }
 
-  /// The body has ended, one way or another. False of an empty handle.
-  bool done() const noexcept { return task_ && task_->has(detail::task_state::finished); }
+  /// The body has ended, one way or another.
+  bool done() const { return checked().has(detail::task_state::finished); }
   /// It ended because rota::cancelled left it.
-  bool cancelled() const noexcept { return done() && task_->has(detail::task_state::was_cancelled); }
+  bool cancelled() const { return done() && task_->has(detail::task_state::was_cancelled); }
 
   /// The result of a task that is done; throws what the awaiting form throws, and usage_error before the end.
   std::add_lvalue_reference_t<T> result() {
@@ -198,7 +205,7 @@ class join_handle {
   }
   /// The exception of a task that is done; null after success, and when it was cancelled before its first step.
   std::exception_ptr exception() {
-    if (!checked().done()) detail::throw_not_ended();
+    if (!done()) detail::throw_not_ended();
     task_->set(detail::task_state::retrieved);
     const std::exception_ptr* error = detail::outcome_of<T>(*task_).error();
     return error ? *error : nullptr;
@@ -217,13 +224,13 @@ class join_handle {
     return task_ && task_->extras() ? std::string_view(task_->extras()->name) : std::string_view();
   }
   join_handle& set_name(std::string name) {
-    if (detail::task_extras* extras = detail::extras_of(checked().task())) extras->name = std::move(name);
+    if (detail::task_extras* extras = detail::extras_of(checked())) extras->name = std::move(name);
     return *this;
   }
 
   /// The number that rota::this_task::id() gives in the task. Throws std::bad_alloc.
   std::uint64_t id() {
-    const std::uint64_t number = detail::id_of(checked().task());
+    const std::uint64_t number = detail::id_of(checked());
     if (number == 0) throw std::bad_alloc();
     return number;
   }
@@ -237,14 +244,14 @@ class join_handle {
   }
 
  private:
-  join_handle& checked() {
+  detail::task_state& checked() const {
     if (!task_) [[unlikely]]
       detail::throw_empty_handle();
     detail::check_thread_often(*task_, "a join_handle was awaited or asked");
-    return *this;
+    return *task_;
   }
   void retrieve() {
-    if (!checked().done()) detail::throw_not_ended();
+    if (!done()) detail::throw_not_ended();
     detail::check_retrieved(*task_);
   }
   void keep() noexcept {
@@ -268,12 +275,13 @@ call_handle join_handle<T>::on_done(F&& f, std::source_location where) {
   constexpr bool takes_handle = std::is_invocable_v<function, join_handle>;
   static_assert(takes_handle || std::is_invocable_v<function>, "on_done(f): f takes the join_handle, or nothing");
   detail::refuse_empty(f, "on_done()");
-  detail::task_state& of = checked().task();
-  const bool has_ended = done();
+  detail::task_state& of = checked();
+  const bool has_ended = of.has(detail::task_state::finished);
   // A handle may outlive its loop, but not the loop a task that has not ended.
   if (has_ended && event_loop::current() != of.exec)
-    throw usage_error(usage_error::kind::wrong_loop,
-                      "a task has ended, and a callback was added where its event loop does not run");
+    detail::throw_usage_error(usage_error::kind::wrong_loop,
+                              "%s, has ended, and a callback was added where its event loop does not run",
+                              detail::describe(of).c_str());
   auto& loop = detail::loop_access::loop_of(of);
   auto& made = detail::make_single<detail::done_call>(
       loop,

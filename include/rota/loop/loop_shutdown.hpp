@@ -47,7 +47,10 @@ inline void event_loop::drop_callbacks() noexcept {
 inline std::size_t event_loop::shutdown() {
   if (reactor_->forked()) return 0;  // the tasks are the parent's
   if (current() == this)
-    throw usage_error(usage_error::kind::loop_already_running, "an event loop was shut down from within its own run");
+    detail::throw_usage_error(usage_error::kind::loop_already_running,
+                              "an event loop was shut down from within its own run%s",
+                              detail::by_running_task().c_str());
+  check_thread();
   if (watch_ && shutdown_until_ == 0) watch_->loop_ends();
   event_loop* const outer = std::exchange(detail::this_thread::loop(), nullptr);  // we may be inside another one
   detail::scope_tree::cancel(root_, cancel_kind::shutdown, "the event loop is shutting down", {});
@@ -73,8 +76,8 @@ inline std::size_t event_loop::shutdown() {
   return tasks_;
 }
 
-inline event_loop::~event_loop() {
-  const std::size_t left = shutdown();
+// The last things that others see of it. No task runs any more, whether it has ended or not.
+inline void event_loop::take_leave() noexcept {
   detail::loop_registry::remove(registered_);
   forget_remote_tasks();  // before the last post: nobody will send a cancel any more
   if (!reactor_->forked()) {
@@ -82,18 +85,32 @@ inline event_loop::~event_loop() {
     drop_callbacks();
   }
   drop_watches_and_signals();  // a forked child's are left
-  if (left == 0) {
+}
+
+// Names who has not stopped; in debug builds that is the end of the program.
+inline void event_loop::name_who_is_left() noexcept {
+  detail::scope_tree::for_each_task(root_, [](detail::task_state& task) {
+    report("the event loop was destroyed, but %s did not stop", detail::describe(task).c_str());
+  });
+  if (ROTA_ASSERTIONS)
+    detail::trap("an event loop was destroyed with %zu tasks that ignore their cancellation", tasks_);
+}
+
+inline event_loop::~event_loop() {
+  if (pthread_equal(pthread_self(), made_on_) == 0 && !reactor_->forked()) [[unlikely]]
+    detail::trap(
+        "an event loop was destroyed on another thread than the one that made it%s; stop() may be called from here",
+        detail::by_running_task().c_str());
+  const bool all_have_ended = shutdown() == 0;
+  take_leave();
+  if (all_have_ended) {
     root_.children = 0;  // a forked child leaves its parent's tasks alone
     if (reactor_->descriptors() != 0 && !reactor_->forked())
       detail::trap("an event loop was destroyed before %zu of its streams or listeners, which would refer to it",
                    reactor_->descriptors());
     return;
   }
-  detail::scope_tree::for_each_task(root_, [](detail::task_state& task) {
-    report("the event loop was destroyed, but %s did not stop", detail::describe(task).c_str());
-  });
-  if (ROTA_ASSERTIONS)
-    detail::trap("an event loop was destroyed with %zu tasks that ignore their cancellation", tasks_);
+  name_who_is_left();
   root_.children = 0;
   (void)reactor_.release();  // never free what the kernel may still write to
 }

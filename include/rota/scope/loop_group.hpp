@@ -184,8 +184,11 @@ class loop_crew {
       seat.error = std::current_exception();
     }
     if (meet_at_begin()) drive(seat);
-    meet_at_end();
-    seat.loop = owned<event_loop>();
+    meet_at_end(seat);
+    if (somebody_stays_)
+      leave_for_good(*seat.loop.release());
+    else
+      seat.loop = owned<event_loop>();
     const mutex_lock guard(mutex_);
     if (--living_ == 0) waiter_->wake();  // who then joins this thread before the crew goes
   }
@@ -220,10 +223,17 @@ class loop_crew {
     meet(made_);
     return may_begin_;
   }
-  void meet_at_end() noexcept {
+  void meet_at_end(const loop_seat& seat) noexcept {
     const mutex_lock guard(mutex_);
+    somebody_stays_ |= seat.loop && seat.loop->tasks_ != 0;
     ++leaving_;
     meet(leaving_);
+  }
+  /// A task of some loop ignores its cancel. It may have asked any loop of the group for something, and any may answer: so
+  /// none of them goes, and none runs any more.
+  static void leave_for_good(event_loop& loop) noexcept {
+    loop.take_leave();
+    if (loop.tasks_ != 0) loop.name_who_is_left();
   }
   void meet(const std::size_t& arrived) noexcept {
     if (arrived == expected_) pthread_cond_broadcast(&met_);
@@ -273,6 +283,7 @@ class loop_crew {
   std::size_t living_ = 0;
   int start_error_ = 0;
   bool may_begin_ = false;
+  bool somebody_stays_ = false;  // not written after the last meeting
   bool cancel_asked_ = false;
   cancel_kind cancel_kind_ = cancel_kind::requested;
   const char* cancel_reason_ = "";
@@ -359,6 +370,8 @@ inline void loop_member::stop_group() const noexcept {
 /// The first f that fails cancels the others, as a cancel of who awaits the group, and loop_member::stop_group(), cancel all of
 /// them. When all f have ended the loops go down together: what they have spawned is cancelled and waited for
 /// (event_loop_options::shutdown_deadline). Until then each loop runs, also one whose f has ended: others may post to it.
+/// A task that has not stopped by then is named, which in debug builds ends the program; in others all loops of the group
+/// stay in memory and are not run again, for that task may have asked any of them for something.
 /// Throws an exception_group that says of which loop each error is, rota::cancelled, std::system_error when a thread cannot
 /// be made.
 template <class F, class... Args>

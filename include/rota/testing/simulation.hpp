@@ -214,7 +214,7 @@ class simulation::host {
   /// A sleep, deadline or call_later of a task ends with the next step.
   bool is_due() noexcept { return detail::loop_access::timers(*loop_).next_deadline() <= reactor_->now(); }
   void rethrow() {
-    if (running_.done() && !running_.cancelled()) running_.result();
+    if (running_.valid() && running_.done() && !running_.cancelled()) running_.result();
   }
 
   simulation& world_;
