@@ -31,6 +31,8 @@ rota::as_result(job())
 rota::with_value(local, 1, job())
 rota::to_thread([] { return 1; })
 pool.run([] { return 1; })
+rota::run_on(loop, job)
+rota::run_on(pool, job)
 rota::from_callback<int>([](rota::callback<int>) {})
 mutex.lock()
 shared.lock()
@@ -74,6 +76,7 @@ rota::gather(handle, handle)
 rota::wait(handles)
 rota::tcp_stream::connect({"127.0.0.1", 1})
 rota::parallel_for(0, 10, [](int) {})
+rota::loop_group(2, nothing)
 group.start([](rota::task_status<int> s) -> rota::task<> { s.started(1); co_return; })
 condition.wait(guard, [] { return true; })
 once.call(job)
@@ -101,6 +104,7 @@ std::vector<rota::task<int>> jobs();
 rota::task<> program() {
   static const rota::task_local<int> local;
   auto& pool = some<rota::thread_pool>();
+  auto& loop = some<rota::event_loop>();
   auto& group = some<rota::task_group>();
   auto& handle = some<rota::join_handle<int>>();
   auto& handles = some<std::vector<rota::join_handle<int>>>();

@@ -8,8 +8,8 @@
 
 namespace rota::detail {
 
-/// "server::run" of "rota::task<int> app::{anonymous}::server::run(int) const [with T = ...]" is "app::server::run"; a
-/// lambda is "a lambda in main". Without return type, parameters and template arguments, and no longer than 127 characters.
+/// "rota::task<int> app::{anonymous}::server::run(int) const [with T = ...]" becomes "app::server::run", a lambda "a lambda
+/// in main": no return type, parameters, template arguments or anonymous namespaces, and 127 characters at most.
 class function_name {
  public:
   ROTA_COLD explicit function_name(std::string_view full) noexcept {

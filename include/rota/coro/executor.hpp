@@ -55,9 +55,9 @@ class posted_list {
 
 enum class executor_kind : unsigned char { other, event_loop, strand };
 
-// How many event loops there were once; only with ROTA_ASSERTIONS. While it stays the same, a loop that was seen is still
-// there. Relaxed: it carries no other data.
-inline constinit std::atomic<unsigned> loops_ended{0};
+// How many loops there were once; only with ROTA_ASSERTIONS. While it stays the same, a loop that was seen is still there.
+// Relaxed: it carries no other data.
+inline constinit std::atomic<unsigned> executors_ended{0};
 
 // Set by loops and pools: a thread that others count on must not block.
 struct blocking_guard {
@@ -179,7 +179,7 @@ class executor {
   detail::task_state* running() const noexcept { return running_ ? *running_ : nullptr; }
   /// True for rota::event_loop.
   bool is_event_loop() const noexcept { return kind_ == detail::executor_kind::event_loop; }
-  /// True for what runs a task of a rota::thread_pool (pool/strand.hpp).
+  /// True for what runs tasks of a rota::thread_pool one at a time (pool/strand.hpp): one, and what it spawns on its own.
   bool is_strand() const noexcept { return kind_ == detail::executor_kind::strand; }
 
  protected:
@@ -188,7 +188,7 @@ class executor {
       : executor(is_event_loop ? detail::executor_kind::event_loop : detail::executor_kind::other) {}
   ~executor() {
 #if ROTA_ASSERTIONS
-    if (is_event_loop()) detail::loops_ended.fetch_add(1, std::memory_order_relaxed);
+    if (!is_strand()) detail::executors_ended.fetch_add(1, std::memory_order_relaxed);
 #endif
   }
 

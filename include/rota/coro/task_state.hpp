@@ -34,7 +34,8 @@ struct alignas(16) outcome_type {
   const std::exception_ptr* (*error)(const void* outcome) noexcept;  // null when there is none
 };
 
-/// Where a task leaves its outcome: in the awaiter of its parent, or behind the frame of a spawned task's root.
+/// Where a task leaves its outcome: in the awaiter of its parent, or in the record of a spawned task, which is a block of
+/// its own and stays when the frame has gone (loop/task_record.hpp).
 /// One word: who gets the outcome, and in its low bits how far things are.
 class outcome_base {
  public:
@@ -122,7 +123,7 @@ struct task_state : scope_node {
   };
   std::uintptr_t wait = 0;  // address of what it waits for, with its wait_kind in the low bits
 #if ROTA_ASSERTIONS
-  const bool is_bound = exec->is_event_loop();  // to the thread that makes it: coro/affinity.hpp
+  const bool is_bound = exec && exec->is_event_loop();  // to the thread that makes it: coro/affinity.hpp
   const pthread_t thread = pthread_self();
 #endif
 

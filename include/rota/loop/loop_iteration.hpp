@@ -1,6 +1,7 @@
 // The loop itself: its one `while`, and what it does in each round.
 #pragma once
 
+#include <coroutine>
 #include <cstddef>
 #include <cstdint>
 #include <exception>

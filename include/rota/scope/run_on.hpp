@@ -25,7 +25,7 @@ namespace detail {
 /// The await of a call on another loop. The call and a cancel are messages to that loop, and each of them must be back before
 /// the awaiter goes: `open_` counts them, and who brings it to zero wakes the caller.
 template <class F, class... Args>
-class [[nodiscard]] loop_call {
+class [[nodiscard(ROTA_UNAWAITED)]] loop_call {
   using stored = stored_call<F, Args...>;
   using value = typename stored::value;
 
