@@ -5,6 +5,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "support/rota_test.hpp"
 
@@ -14,6 +15,17 @@ using namespace rota_test;
 namespace {
 
 struct shared {
+  shared() {
+    for (int i = 0; i != 9; ++i) {  // each use takes one of these
+      (void)undone.try_put(i);
+      permits.push_back(stock.try_acquire());
+      senders.push_back(ends.tx.clone());
+      receivers.push_back(ends.rx.clone());
+      readers.push_back(news.subscribe());
+      setters.push_back(value.tx.clone());
+    }
+  }
+
   rota::mutex m;
   rota::shared_mutex sm;
   rota::semaphore s{1, 9};
@@ -27,6 +39,16 @@ struct shared {
   rota::broadcast_sender<int> news = rota::broadcast<int>(1);
   rota::broadcast_receiver<int> reader = news.subscribe();
   rota::channel_ends<rota::watch_sender<int>, rota::watch_receiver<int>> value = rota::watch<int>(1);
+
+  rota::queue<int> undone{9};
+  rota::semaphore stock{9};
+  std::vector<rota::semaphore::permits> permits;
+  std::vector<rota::sender<int>> senders;
+  std::vector<rota::receiver<int>> receivers;
+  std::vector<rota::broadcast_receiver<int>> readers;
+  std::vector<rota::watch_sender<int>> setters;
+  rota::mutex::guard guard;
+  rota::capacity_limiter::token token;
 };
 
 struct use {
@@ -52,6 +74,24 @@ const use uses[] = {
     {"a channel's item", [](shared& its) { (void)its.ends.rx.try_receive(); }},
     {"a broadcast", [](shared& its) { its.news.send(1); }},
     {"a watched value", [](shared& its) { its.value.tx.send(1); }},
+    {"a queue's end", [](shared& its) { its.undone.task_done(); }},
+    {"a semaphore",
+     [](shared& its) {
+       its.permits.back().forget();
+       its.permits.pop_back();
+     }},
+    {"a semaphore", [](shared& its) { its.permits.pop_back(); }},
+    {"a channel's item", [](shared& its) { (void)its.ends.tx.clone().is_open(); }},
+    {"a channel's item", [](shared& its) { its.senders.pop_back(); }},
+    {"a channel's item", [](shared& its) { its.receivers.pop_back(); }},
+    {"a broadcast", [](shared& its) { (void)its.reader.clone().behind(); }},
+    {"a broadcast", [](shared& its) { its.readers.pop_back(); }},
+    {"a watched value", [](shared& its) { (void)its.value.tx.clone().receivers(); }},
+    {"a watched value", [](shared& its) { its.setters.pop_back(); }},
+    // Taken by one use, given back by the next.
+    {"a mutex", [](shared& its) { its.guard = its.guard ? rota::mutex::guard() : its.m.try_lock(); }},
+    {"a capacity_limiter",
+     [](shared& its) { its.token = its.token ? rota::capacity_limiter::token() : its.l.try_acquire(); }},
 };
 
 }  // namespace

@@ -45,7 +45,7 @@ class description {
 
 /// "a mutex", "an event"
 inline const char* article_of(const char* what) noexcept {
-  return *what == 'a' || *what == 'e' || *what == 'i' || *what == 'o' ? "an" : "a";
+  return *what == 'a' || *what == 'e' || *what == 'i' ? "an" : "a";  // a once
 }
 
 /// "std::system_error: connect to 127.0.0.1:1: Connection refused", "an exception of type my_error".

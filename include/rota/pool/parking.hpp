@@ -9,6 +9,12 @@
 //   sleep     a worker that found nothing moves itself from searching to sleeping, looks once more at everything, and only
 //             then waits for a permit. If that look finds something, it moves itself back.
 //
+// Announce, look again, then wait is how an event count works (as D. Vyukov's in Eigen's ThreadPool, EventCount.h). Who wakes
+// whom, a sleeper only if nobody searches, and the last searcher that finds something wakes the next, is the rule of Go's
+// scheduler (Vyukov, "Scalable Go Scheduler Design Doc", 2012; runtime/proc.go), and of Lin, Huang and Wong, "An Efficient
+// Work-Stealing Scheduler for Task Dependency Graph" (ICPADS 2020). What is ours: one word for both counts, in which a waker
+// moves the sleeper, so that sleepers need no list.
+//
 // No wake-up is lost. Publishing is a seq_cst store or read-modify-write (P1), notify() begins with a seq_cst load of the
 // word (P2); a sleeper's move is a seq_cst read-modify-write (W1), its last look seq_cst loads (W2). If P2 does not see the
 // sleeper, P2 comes before W1, so P1 before W2: the look finds the work. If P2 sees a searcher and leaves the work to it, that

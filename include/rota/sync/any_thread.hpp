@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <utility>
 
 #include <rota/base/atomic.hpp>
 #include <rota/base/mutex_lock.hpp>

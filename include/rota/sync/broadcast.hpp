@@ -12,7 +12,6 @@
 #include <utility>
 #include <vector>
 
-#include <rota/base/error.hpp>
 #include <rota/base/usage_error.hpp>
 #include <rota/sync/channel_core.hpp>
 #include <rota/sync/read_by_all.hpp>

@@ -182,6 +182,7 @@ inline void borrower::enlist(capacity_limiter& in, task_state* task, line_mark s
 }
 
 inline void borrower::replace(borrower& other) noexcept {
+  other.of_->used_here();
   who_ = other.who_;
   of_ = std::exchange(other.of_, nullptr);
   next_ = std::exchange(other.next_, nullptr);

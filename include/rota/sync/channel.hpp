@@ -11,7 +11,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <system_error>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -93,9 +92,13 @@ class channel_link {
       throw_passing(passing::closed);
     return *channel_;
   }
-  channel_link clone() const { return channel_link(**this); }
+  channel_link clone() const {
+    (**this).takers().used_here();
+    return channel_link(*channel_);
+  }
   void close() noexcept {
     if (!channel_) return;
+    channel_->takers().used_here();
     if (--open() == 0) {
       if constexpr (Side == channel_side::sends)
         channel_->end_giving();
@@ -179,19 +182,12 @@ class [[nodiscard(ROTA_UNAWAITED)]] receive_many_awaiter : public take_await<Sto
   const std::size_t limit_;
 };
 
-template <class Store>
-class reserve_awaiter;
-
 inline std::size_t checked_capacity(
     std::size_t capacity,
     const char* wrong = "a channel's capacity is negative, or out of all reason: write unbounded_channel") {
   if (capacity > SIZE_MAX / 2) throw usage_error(usage_error::kind::invalid_argument, wrong);
   return capacity;
 }
-
-}  // namespace detail
-
-namespace detail {
 
 /// Room for one item in a channel, and an end that sends. Sending through it does not wait; destroyed unused, it gives the room
 /// to the next who wants it.

@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <new>
 #include <optional>
-#include <type_traits>
 #include <utility>
 
 #include <rota/base/config.hpp>

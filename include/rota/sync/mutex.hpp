@@ -98,7 +98,10 @@ class mutex {
   friend detail::condition_wait;
 
   void guard_is_at(const void* it, const void* in_frame) noexcept { holder_.guard_is_at(it, in_frame); }
-  void guard_was_moved() noexcept { holder_.was_moved(); }
+  void guard_was_moved() noexcept {
+    waiters_.used_here();
+    holder_.was_moved();
+  }
   void release() noexcept {
     waiters_.used_here();
     if (waiters_.empty()) [[likely]]
@@ -157,7 +160,7 @@ class [[nodiscard(ROTA_UNAWAITED)]] mutex_awaiter : public list_wait {
   // For select.
   bool try_now() {
     if (mutex_.is_locked()) {
-      if (mutex_.holder_.is(*task)) mutex_.refuse_own(*task);
+      refuse_own(*task);
       return false;
     }
     mutex_.now_holds(*this);
@@ -168,8 +171,11 @@ class [[nodiscard(ROTA_UNAWAITED)]] mutex_awaiter : public list_wait {
 
  private:
   ROTA_NOINLINE bool wait(task_state& me, void* its_frame) {
-    if (mutex_.holder_.is(me) && mutex_.is_locked()) mutex_.refuse_own(me);
+    refuse_own(me);
     return wait_in(mutex_.waiters_, me, its_frame);
+  }
+  void refuse_own(task_state& me) const {
+    if (mutex_.is_locked() && mutex_.holder_.is(me)) mutex_.refuse_own(me);
   }
 
   mutex& mutex_;

@@ -146,6 +146,7 @@ class queue {
                                                    "without limit");
   }
   void finish(std::uint64_t items) noexcept {
+    joiners_.used_here();
     const std::uint64_t left = unfinished();
     done_ += items < left ? items : left;  // after an immediate shutdown there may be more to say than to do
     if (unfinished() == 0) joiners_.grant_all();

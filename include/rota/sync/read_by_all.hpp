@@ -56,7 +56,7 @@ template <class State, std::size_t read_by_all::* Count>
 class counted_link {
  public:
   explicit counted_link(State& s) noexcept : state_(&s) {
-    ++s.references;
+    if (s.references++ != 0) s.waiters.used_here();  // the first end may be made anywhere
     ++(s.*Count);
   }
   counted_link(counted_link&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
@@ -75,10 +75,10 @@ class counted_link {
     return *state_;
   }
   State* operator->() const { return &**this; }
-  counted_link clone() const { return counted_link(**this); }
   /// The last sender tells who waits: there will be no news.
   void close() noexcept {
     if (!state_) return;
+    state_->waiters.used_here();
     const state_reference<State> keeps(*std::exchange(state_, nullptr));
     --(*keeps).references;
     if (--((*keeps).*Count) == 0 && Count == &read_by_all::senders) (*keeps).waiters.grant_all();

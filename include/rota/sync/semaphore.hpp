@@ -135,7 +135,10 @@ class semaphore : detail::wait_list {
     held_ -= n;
     if (!empty()) serve();
   }
-  void forget(std::size_t n) noexcept { held_ -= n; }
+  void forget(std::size_t n) noexcept {
+    used_here();
+    held_ -= n;
+  }
   void serve() noexcept;
   // Whoever stood behind one that wanted many may have what there is.
   static void withdrawn(wait_list& self) noexcept {

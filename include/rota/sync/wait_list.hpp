@@ -13,7 +13,6 @@
 
 #include <coroutine>
 #include <cstddef>
-#include <utility>
 
 #include <rota/base/report.hpp>
 #include <rota/base/usage_error.hpp>

@@ -11,7 +11,6 @@
 #include <utility>
 
 #include <rota/base/callable.hpp>
-#include <rota/base/error.hpp>
 #include <rota/sync/channel.hpp>
 #include <rota/sync/read_by_all.hpp>
 
