@@ -3,6 +3,7 @@
 #include <concepts>
 #include <csignal>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <ranges>
 #include <stdexcept>
@@ -340,4 +341,103 @@ TEST_CASE("a generator that its own body destroys ends the program with a messag
 TEST_CASE("generators take their frames from the frame cache, which gives them back") {
   const rota_test::frame_balance all_freed;
   for (int i = 0; i != 3; ++i) CHECK(all_of(count(0, 100)).size() == 100);
+}
+
+namespace {
+
+// Trees of generators, each made of one seed: what it yields, whom it nests, whether it throws, and whether it forgives what the
+// one inside throws.
+struct random_node {
+  random_node(std::uint64_t seed, int depth)
+      : dice(seed), deep(depth), forgives(dice.below(3) == 0), steps(dice.below(5)) {}
+  enum class kind : std::uint8_t { yields, nests, throws };
+  kind next() {
+    if (dice.below(60) == 0) return kind::throws;
+    return deep != 0 && dice.below(2) == 0 ? kind::nests : kind::yields;
+  }
+  rota::detail::random dice;
+  const int deep;
+  const bool forgives;
+  std::uint64_t steps;
+};
+
+/// The values, by recursion. Throws when the tree does.
+void plain_walk(std::uint64_t seed, int depth, std::vector<std::uint64_t>& into) {
+  random_node me(seed, depth);
+  for (; me.steps != 0; --me.steps) {
+    const random_node::kind what = me.next();
+    if (what == random_node::kind::throws) throw std::runtime_error("at random");
+    const std::uint64_t value = me.dice.next();
+    if (what == random_node::kind::yields) {
+      into.push_back(value);
+      continue;
+    }
+    try {
+      plain_walk(value, depth - 1, into);
+    } catch (const std::runtime_error&) {
+      if (!me.forgives) throw;
+    }
+  }
+}
+
+generator<std::uint64_t> walk(std::uint64_t seed, int depth, int& alive) {
+  int* const counts = &alive;
+  const std::unique_ptr<int, void (*)(int*)> here(counts, [](int* n) { --*n; });
+  ++*counts;
+  random_node me(seed, depth);
+  for (; me.steps != 0; --me.steps) {
+    const random_node::kind what = me.next();
+    if (what == random_node::kind::throws) throw std::runtime_error("at random");
+    const std::uint64_t value = me.dice.next();
+    if (what == random_node::kind::yields) {
+      co_yield value;
+      continue;
+    }
+    generator<std::uint64_t> inner = walk(value, depth - 1, alive);
+    try {
+      co_yield elements_of(std::move(inner));
+    } catch (const std::runtime_error&) {
+      if (!me.forgives) throw;
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("random trees of generators give what recursion gives, errors too, and clean up wherever they are left") {
+  const rota_test::frame_balance all_freed;
+  std::size_t failed = 0, left = 0, values = 0;
+  const std::uint64_t seeds = rota_test::scaled(10'000, 1'000, 2'000);
+  for (std::uint64_t seed = 0; seed != seeds; ++seed) {
+    const int depth = static_cast<int>(seed % 6);
+    std::vector<std::uint64_t> expected, got;
+    bool throws = false, has_thrown = false;
+    try {
+      plain_walk(seed, depth, expected);
+    } catch (const std::runtime_error&) {
+      throws = true;
+    }
+    const bool leaves = seed % 3 == 0 && !expected.empty();
+    if (leaves) expected.resize(1 + seed % expected.size());
+    int alive = 0;
+    {
+      generator<std::uint64_t> tree = walk(seed, depth, alive);
+      try {
+        for (const std::uint64_t value : tree) {
+          got.push_back(value);
+          if (leaves && got.size() == expected.size()) break;
+        }
+      } catch (const std::runtime_error&) {
+        has_thrown = true;
+      }
+    }
+    INFO("seed " << seed);
+    if (got != expected || alive != 0 || has_thrown != (throws && !leaves)) FAIL("another tree than by recursion");
+    failed += has_thrown;
+    left += leaves;
+    values += got.size();
+  }
+  CHECK(failed > seeds / 50);
+  CHECK(left > seeds / 10);
+  CHECK(values > seeds);
 }

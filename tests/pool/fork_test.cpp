@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "support/meeting.hpp"
 #include "support/rota_test.hpp"
 
 namespace {
@@ -21,15 +22,9 @@ using namespace std::chrono_literals;
 using rota::task;
 using rota::thread_pool;
 using rota::when_all;
-
-// Until so many children have arrived, wherever they run. Blocks the thread, so each of them has one of its own.
-struct meeting {
-  std::atomic<int> arrived{0};
-  void wait_for(int n) {
-    arrived.fetch_add(1);
-    while (arrived.load() < n) std::this_thread::yield();
-  }
-};
+using rota_test::at_end;
+using rota_test::meeting;
+using rota_test::on_pool;
 
 task<long> fib(int n) {
   if (n < 2) co_return n;
@@ -44,12 +39,6 @@ task<int> give_later(int n) {
 task<> never_ends(std::atomic<int>* begun = nullptr) {
   if (begun) begun->fetch_add(1);
   for (;;) co_await rota::yield();
-}
-
-template <class F>
-auto on_pool(unsigned threads, F f) {
-  thread_pool pool(threads);
-  return rota::sync_wait(pool.run(std::move(f)));
 }
 
 TEST_CASE("values come in the order of the arguments, whoever was first") {
@@ -242,11 +231,6 @@ TEST_CASE("after a stolen child failed, the parent goes on, forks again, and ope
 TEST_CASE("a cancel from outside reaches children on five threads, and all have ended before the await goes on") {
   thread_pool pool(5);
   std::atomic<int> begun{0}, ended{0};
-  struct at_end {
-    explicit at_end(std::atomic<int>& n) noexcept : count(n) {}
-    ~at_end() { count.fetch_add(1); }
-    std::atomic<int>& count;
-  };
   const auto child = [&]() -> task<> {
     const at_end counts(ended);
     co_await never_ends(&begun);

@@ -16,6 +16,7 @@ using namespace std::chrono_literals;
 using rota::task;
 using rota::thread_pool;
 using rota_test::exception_of;
+using rota_test::kind_of;
 
 // Its cleanup waits for the loop. ~thread_pool on that loop's thread would wait for ever.
 task<> needs_the_loop(std::atomic<bool>& begun, std::atomic<bool>& loop_says) {
@@ -26,10 +27,6 @@ task<> needs_the_loop(std::atomic<bool>& begun, std::atomic<bool>& loop_says) {
     while (!loop_says) sched_yield();
     throw;
   }
-}
-
-rota::usage_error::kind kind_of(const std::exception_ptr& error) {
-  return rota_test::caught<rota::usage_error>(error).which();
 }
 
 }  // namespace

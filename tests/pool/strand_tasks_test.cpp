@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "support/meeting.hpp"
 #include "support/outcomes.hpp"
 #include "support/rota_test.hpp"
 
@@ -21,22 +22,9 @@ using rota::task;
 using rota::task_group;
 using rota::thread_pool;
 using rota_test::exception_of;
+using rota_test::meeting;
+using rota_test::on_pool;
 using rota_test::texts;
-
-template <class F>
-auto on_pool(unsigned threads, F f) {
-  thread_pool pool(threads);
-  return rota::sync_wait(pool.run(std::move(f)));
-}
-
-// Until so many have arrived, wherever they run. Blocks the thread, so each of them has one of its own.
-struct meeting {
-  std::atomic<int> arrived{0};
-  void wait_for(int n) {
-    arrived.fetch_add(1);
-    while (arrived.load() < n) std::this_thread::yield();
-  }
-};
 
 task<> meets(meeting& m, int n) {
   m.wait_for(n);

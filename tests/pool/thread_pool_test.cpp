@@ -3,8 +3,10 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <stdexcept>
@@ -174,18 +176,36 @@ TEST_CASE("what needs a loop says so on a pool") {
           rota::usage_error::kind::no_event_loop);
 }
 
-TEST_CASE("a stream of a loop that is used from a pool is refused") {
+TEST_CASE("streams and listeners of a loop that are used by a task of a pool are refused, and the error says why") {
   thread_pool pool(1);
-  const auto accepts = [](rota::tcp_listener& listener) -> task<> { (void)co_await listener.accept(); };
+  static std::array<std::byte, 8> buffer;
+  const auto accepts = [](rota::tcp_listener& l, rota::tcp_stream&) -> task<> { (void)co_await l.accept(); };
+  const auto reads = [](rota::tcp_listener&, rota::tcp_stream& s) -> task<> { (void)co_await s.read_some(buffer); };
+  const auto writes = [](rota::tcp_listener&, rota::tcp_stream& s) -> task<> { co_await s.write_all(buffer); };
+  const auto closes = [](rota::tcp_listener&, rota::tcp_stream& s) -> task<> { co_await s.close(); };
+  using use = task<> (*)(rota::tcp_listener&, rota::tcp_stream&);
   run([&]() -> task<> {
     auto listener = rota::tcp_listener::bind(rota::address("127.0.0.1", 0));
-    bool refused = false;
-    try {
-      co_await pool.run(accepts, std::ref(listener));
-    } catch (const rota::usage_error&) {
-      refused = true;
+    auto stream = co_await rota::tcp_stream::connect(listener.local_address());
+    auto peer = co_await listener.accept();
+    for (const use one : {use(accepts), use(reads), use(writes), use(closes)}) {
+      std::string said;
+      auto kind = rota::usage_error::kind::no_task;
+      try {
+        co_await pool.run(one, std::ref(listener), std::ref(stream));
+      } catch (const rota::usage_error& error) {
+        kind = error.which();
+        said = error.what();
+      }
+      INFO(said);
+      CHECK(kind == rota::usage_error::kind::wrong_loop);
+      CHECK(said.find("I/O object") != said.npos);
+      CHECK(said.find("another event loop") != said.npos);
     }
-    REQUIRE(refused);
+    // And nothing has happened to them.
+    co_await peer.write_all(buffer);
+    const std::size_t n = co_await stream.read_some(buffer);
+    CHECK(n == buffer.size());
   });
 }
 

@@ -29,6 +29,7 @@ using rota_test::code_of;
 using rota_test::exception_of;
 using rota_test::fail_at;
 using rota_test::is_cancelled;
+using rota_test::kind_of;
 using rota_test::manual_loop;
 using rota_test::number_after;
 using rota_test::run;
@@ -60,7 +61,6 @@ std::vector<int> results(std::vector<join_handle<int>>& handles) {
   for (join_handle<int>& handle : handles) values.push_back(handle.result());
   return values;
 }
-rota::usage_error::kind kind_of(const std::exception_ptr& error) { return caught<rota::usage_error>(error).which(); }
 
 }  // namespace
 

@@ -21,6 +21,7 @@
 
 #include <rota/adapt/spawn_threadsafe.hpp>
 
+#include "support/meeting.hpp"
 #include "support/rota_test.hpp"
 
 namespace {
@@ -29,17 +30,12 @@ using namespace std::chrono_literals;
 using rota::loop_group;
 using rota::loop_member;
 using rota::task;
+using rota_test::at_end;
 using rota_test::run;
 
 task<> for_ever() {
   for (;;) co_await rota::sleep_for(1h);
 }
-
-struct at_end {
-  explicit at_end(std::atomic<int>& n) noexcept : count(n) {}
-  ~at_end() { count.fetch_add(1); }
-  std::atomic<int>& count;
-};
 
 /// Until all of f have begun: a cancel keeps those that have not from beginning.
 task<> meet(std::atomic<int>& begun, loop_member here) {

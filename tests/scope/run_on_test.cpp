@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "support/meeting.hpp"
 #include "support/rota_test.hpp"
 
 namespace {
@@ -97,11 +98,7 @@ TEST_CASE("exceptions come back, whoever throws them") {
 TEST_CASE("a cancel reaches the task on the other loop, and its end is waited for") {
   std::atomic<int> begun{0}, ended{0};
   const auto counts = [&]() -> task<> {
-    struct at_end {
-      explicit at_end(std::atomic<int>& n) noexcept : count(n) {}
-      ~at_end() { count.fetch_add(1); }
-      std::atomic<int>& count;
-    } const mine(ended);
+    const rota_test::at_end mine(ended);
     co_await for_ever(begun);
   };
   with_another_loop([&](rota::event_loop& other) -> task<> {
@@ -209,11 +206,7 @@ TEST_CASE("loops that call each other, with cancels at any moment, lose nothing"
   std::atomic<int> begun{0}, ended{0};
   const auto works = [&](std::uint64_t turns) -> task<> {
     begun.fetch_add(1);
-    struct at_end {
-      explicit at_end(std::atomic<int>& n) noexcept : count(n) {}
-      ~at_end() { count.fetch_add(1); }
-      std::atomic<int>& count;
-    } const mine(ended);
+    const rota_test::at_end mine(ended);
     for (; turns != 0; --turns) co_await rota::yield();
   };
   const std::size_t rounds = rota_test::scaled(2'000, 500, 500);

@@ -22,6 +22,7 @@ using rota_test::caught;
 using rota_test::code_of;
 using rota_test::exception_of;
 using rota_test::is_cancelled;
+using rota_test::kind_of;
 using rota_test::manual_loop;
 using rota_test::run;
 using rota_test::strings;
@@ -51,7 +52,6 @@ task<> says_started_too_early(task_status<int> status) {
   status.started(1);
   return []() -> task<> { co_return; }();
 }
-rota::usage_error::kind kind_of(const std::exception_ptr& error) { return caught<rota::usage_error>(error).which(); }
 
 }  // namespace
 

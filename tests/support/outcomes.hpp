@@ -67,6 +67,11 @@ inline bool is_cancelled(const std::exception_ptr& error) { return error && rota
 /// The error code of an exception that must be a std::system_error.
 inline std::error_code code_of(const std::exception_ptr& error) { return caught<std::system_error>(error).code(); }
 
+/// Which usage_error it is. Fails the test when it is none.
+inline rota::usage_error::kind kind_of(const std::exception_ptr& error) {
+  return caught<rota::usage_error>(error).which();
+}
+
 using strings = std::vector<std::string>;
 
 /// Counts its living copies: who holds what, and whether it is gone.

@@ -16,6 +16,9 @@
 
 namespace rota_test {
 
+/// In how many worlds a race runs.
+inline std::uint64_t race_seeds() { return scaled(10'000, 500, 1'000); }
+
 /// One race: its random numbers, what is broken, what happened.
 class race {
  public:

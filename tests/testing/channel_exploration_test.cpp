@@ -118,6 +118,11 @@ task<> consume(rota::receiver<int, Store> rx, rota::receiver<int, Store> other, 
       const std::optional<int> item = r.index() == 0 ? r.template get<0>() : r.template get<2>();
       if (!item) co_return;
       got(*item);
+    } else if (how == 2 && rx.statistics().waiting_senders == 0) {
+      numbers some;
+      while (auto item = rx.try_receive()) some.push_back(*item);
+      if (!in_order && !std::is_sorted(some.begin(), some.end())) all.fault("a smaller item came later");
+      for (const int item : some) got(item);
     } else {
       const std::optional<int> item = co_await rx.next();
       if (!item) co_return;
@@ -228,7 +233,7 @@ TEST_CASE("an unbounded channel loses no item, repeats none, and keeps each send
   });
 }
 
-TEST_CASE("a priority channel loses no item and repeats none") {
+TEST_CASE("a priority channel loses no item, repeats none, and gives the smallest of those that are there first") {
   in_many_worlds("a priority channel*", [](tally& all) -> task<> {
     using store = rota::detail::priority_store<int, rota::detail::smaller_first>;
     const std::size_t capacity = 1 + all.dice.below(4);
@@ -245,7 +250,9 @@ TEST_CASE("of a broadcast each receiver sees every item in order, or is told how
       int expected = 0;
       for (;;) {
         co_await pause(t);
-        const auto one = co_await rx.next();
+        auto in_time = co_await rota::move_on_after(t.some_time(), rx.next());
+        if (!in_time) continue;  // and it has taken nothing
+        const auto& one = *in_time;
         if (!one) break;
         expected += static_cast<int>(one->missed);
         if (one->item != expected) t.fault("item " + std::to_string(one->item) + " came unexpectedly");
@@ -276,7 +283,9 @@ TEST_CASE("of a watch each receiver sees the last value, and never an older one 
       int last = 0;
       for (;;) {
         co_await pause(t);
-        const auto now = co_await from.next();
+        const auto in_time = co_await rota::move_on_after(t.some_time(), from.next());
+        if (!in_time) continue;  // and it has seen nothing
+        const auto& now = *in_time;
         if (!now) break;
         if (*now <= last) t.fault("a value came twice or too late");
         last = *now;
@@ -298,68 +307,131 @@ TEST_CASE("of a watch each receiver sees the last value, and never an older one 
   });
 }
 
-TEST_CASE("a oneshot's value is received, or its sender learns that nobody wants it") {
+TEST_CASE(
+    "a oneshot's value is received unless its receiver is cancelled, and its sender learns that nobody wants it") {
   in_many_worlds("a oneshot*", [](tally& all) -> task<> {
     std::vector<rota::join_handle<>> handles;
+    numbers unwanted;
     for (int i = 0; i != 4; ++i) {
       auto [tx, rx] = rota::oneshot<int>();
-      const auto receive = [](rota::oneshot_receiver<int> from, tally& t) -> task<> {
+      const auto receive = [](rota::oneshot_receiver<int> from, tally& t, numbers& dropped, int value) -> task<> {
         co_await pause(t);
-        const rota::result<int> value = co_await rota::as_result(from.receive());
-        if (value) t.received.push_back(*value);
+        for (;;) {
+          const auto in_time = co_await rota::move_on_after(t.some_time(), from.receive());
+          if (!in_time) continue;  // and it can still be received
+          if (*in_time != value) t.fault("another value came than was sent");
+          break;
+        }
+        t.received.push_back(value);
+        std::erase(dropped, value);
         // Taken, although a cancel came meanwhile: it must be told.
         co_await rota::yield();
       };
       const auto send = [](rota::oneshot_sender<int> to, tally& t, int value) -> task<> {
         co_await pause(t);
-        if (to.has_receiver()) {
+        const bool wanted = to.has_receiver();
+        try {
           to.send(value);
           t.sent.push_back(value);
+          if (!wanted) t.fault("a value was sent to nobody");
+        } catch (const std::system_error&) {
+          if (wanted) t.fault("a value was refused though somebody waits for it");
         }
       };
-      handles.push_back(rota::spawn(receive, std::move(rx), std::ref(all)));
+      unwanted.push_back(i);  // until it has come
+      handles.push_back(rota::spawn(receive, std::move(rx), std::ref(all), std::ref(unwanted), i));
       handles.push_back(rota::spawn(send, std::move(tx), std::ref(all), i));
     }
-    co_await cancel_some(all, handles);
-    for (rota::join_handle<>& handle : handles) co_await end_of(all, handle);
-    // A receiver that is cancelled before it looks leaves the value: so received is a part of sent.
-    std::sort(all.sent.begin(), all.sent.end());
-    std::sort(all.received.begin(), all.received.end());
-    if (!std::includes(all.sent.begin(), all.sent.end(), all.received.begin(), all.received.end()))
-      all.fault("a value was received that was not sent, or twice");
+    std::vector<rota::join_handle<>> receivers;
+    for (std::size_t i = 0; i != 4; ++i) receivers.push_back(std::move(handles[2 * i]));
+    co_await cancel_some(all, receivers);
+    for (rota::join_handle<>& handle : receivers) co_await end_of(all, handle);
+    for (std::size_t i = 0; i != 4; ++i) co_await end_of(all, handles[2 * i + 1]);
+    for (const int value : all.sent) {
+      const auto times = [value](const numbers& in) { return std::count(in.begin(), in.end(), value); };
+      if (times(all.received) + times(unwanted) != 1) all.fault("a value was neither received nor left, or both");
+    }
+    if (all.received.size() > all.sent.size()) all.fault("a value was received that was not sent");
   });
 }
 
+namespace {
+
+/// Knows of each moment at which nothing was left to do.
+template <class Queue>
+struct watched_queue {
+  explicit watched_queue(std::size_t maxsize) : q(maxsize) {}
+  void look() { idle_moments += q.unfinished() == 0; }
+  void task_done() {
+    q.task_done();
+    look();
+  }
+  Queue q;
+  std::size_t idle_moments = 0;
+};
+
+template <class Queue>
+task<> use_queue(tally& all, bool in_order) {
+  watched_queue<Queue> shared(all.dice.below(4));
+  Queue& q = shared.q;
+  std::vector<rota::join_handle<>> handles;
+  const auto put_some = [](Queue& into, tally& t, int id) -> task<> {
+    for (int i = 0; i != 6; ++i) {
+      co_await pause(t);
+      const rota::result<> put = co_await rota::as_result(into.put(id * 1000 + i));
+      if (!put) co_return;  // shut down
+      t.sent.push_back(id * 1000 + i);
+    }
+  };
+  const auto work = [](watched_queue<Queue>& from, tally& t, bool ordered) -> task<> {
+    received_by got(t, ordered);
+    for (;;) {
+      const auto in_time = co_await rota::move_on_after(t.some_time(), from.q.next());
+      if (!in_time) continue;  // and it has taken nothing
+      if (!*in_time) break;
+      got(**in_time);
+      // A task that is cancelled in the middle says so, too, or nobody could wait for the end.
+      const struct done {
+        watched_queue<Queue>& queue;
+        ~done() { queue.task_done(); }
+      } at_end{from};
+      co_await pause(t);
+    }
+  };
+  for (int i = 0; i != 2; ++i) handles.push_back(rota::spawn(put_some, std::ref(q), std::ref(all), i));
+  for (int i = 0; i != 2; ++i) handles.push_back(rota::spawn(work, std::ref(shared), std::ref(all), in_order));
+  const auto joins = [](watched_queue<Queue>& its, tally& t) -> task<> {
+    for (int i = 0; i != 3; ++i) {
+      co_await pause(t);
+      const bool was_idle = its.q.unfinished() == 0;
+      const std::size_t before = its.idle_moments;
+      co_await its.q.join();
+      if (!was_idle && its.idle_moments == before) t.fault("join ended before everything was done");
+    }
+  };
+  handles.push_back(rota::spawn(joins, std::ref(shared), std::ref(all)));
+  co_await cancel_some(all, handles);
+  const bool thrown_away = all.one_in(2);
+  q.shutdown(thrown_away);
+  shared.look();
+  co_await work(shared, all, in_order);
+  for (rota::join_handle<>& handle : handles) co_await end_of(all, handle);
+  co_await q.join();
+  if (q.unfinished() != 0 || !q.empty()) all.fault("join ended too early");
+  if (all.received.size() > all.sent.size()) all.fault("more was taken than put");
+  if (!thrown_away) all.check_all_received();
+  std::sort(all.received.begin(), all.received.end());
+  if (std::adjacent_find(all.received.begin(), all.received.end()) != all.received.end())
+    all.fault("an item was taken twice");
+}
+
+}  // namespace
+
 TEST_CASE("a queue loses no item, and join ends when everything that was put is done or thrown away") {
   in_many_worlds("a queue*", [](tally& all) -> task<> {
-    rota::queue<int> q(all.dice.below(4));
-    std::vector<rota::join_handle<>> handles;
-    const auto put_some = [](rota::queue<int>& into, tally& t, int id) -> task<> {
-      for (int i = 0; i != 6; ++i) {
-        co_await pause(t);
-        const rota::result<> put = co_await rota::as_result(into.put(id * 1000 + i));
-        if (!put) co_return;  // shut down
-        t.sent.push_back(id * 1000 + i);
-      }
-    };
-    const auto work = [](rota::queue<int>& from, tally& t) -> task<> {
-      received_by got(t, true);
-      while (auto item = co_await from.next()) {
-        got(*item);
-        from.task_done();
-        co_await pause(t);
-      }
-    };
-    for (int i = 0; i != 2; ++i) handles.push_back(rota::spawn(put_some, std::ref(q), std::ref(all), i));
-    for (int i = 0; i != 2; ++i) handles.push_back(rota::spawn(work, std::ref(q), std::ref(all)));
-    co_await cancel_some(all, handles);
-    const bool thrown_away = all.one_in(2);
-    q.shutdown(thrown_away);
-    co_await work(q, all);
-    for (rota::join_handle<>& handle : handles) co_await end_of(all, handle);
-    co_await q.join();
-    if (q.unfinished() != 0 || !q.empty()) all.fault("join ended too early");
-    if (all.received.size() > all.sent.size()) all.fault("more was taken than put");
-    if (!thrown_away) all.check_all_received();
+    const std::uint64_t kind = all.dice.below(3);
+    if (kind == 0) co_await use_queue<rota::queue<int>>(all, true);
+    if (kind == 1) co_await use_queue<rota::lifo_queue<int>>(all, false);
+    if (kind == 2) co_await use_queue<rota::priority_queue<int>>(all, false);
   });
 }

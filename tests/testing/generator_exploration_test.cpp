@@ -209,3 +209,103 @@ TEST_CASE("random pipelines under random cancels lose no item, repeat none, and 
   CHECK(cancelled > where.seeds / 20);
   CHECK(failed > where.seeds / 50);
 }
+
+namespace {
+
+// What the ticks of an interval should be, by the table of docs/reference/generators.md.
+struct expected_ticks {
+  expected_ticks(rota::missed_tick p, rota::duration d) : policy(p), period(d) {}
+
+  /// Given at `now`, asked for at `asked`. Says what is wrong with it.
+  const char* look_at(rota::time_point tick, rota::time_point asked, rota::time_point now) {
+    if (!begun) first = due = asked;
+    begun = true;
+    if (tick != due) return tick < due ? "a tick came twice, or too early" : "a tick was left out";
+    if (now != (asked < due ? due : asked)) return "a tick came at another time than when it was due and asked for";
+    switch (policy) {
+      case rota::missed_tick::burst: due = tick + period; break;
+      case rota::missed_tick::delay: due = now + period; break;
+      case rota::missed_tick::skip:
+        while (due <= now) due += period;
+        break;
+    }
+    return nullptr;
+  }
+  void reset(rota::time_point now) {
+    first = due = now + period;
+    begun = true;
+  }
+
+  rota::missed_tick policy;
+  rota::duration period;
+  rota::time_point first{}, due{};
+  bool begun = false;
+};
+
+struct ticking {
+  ticking(tally& t, rota::event_loop& l, rota::missed_tick p, rota::duration d)
+      : all(t), loop(l), every(d, p), expected(p, d) {}
+  tally& all;
+  rota::event_loop& loop;
+  rota::interval every;
+  expected_ticks expected;
+  int given = 0;
+  int withdrawn = 0;
+  const char* broken = nullptr;
+};
+
+task<> take_ticks(ticking& its) {
+  for (int i = 0; i != 12; ++i) {
+    const rota::time_point asked = its.loop.now();
+    const rota::duration limit = its.all.one_in(2) ? its.all.some_time() : rota::duration(24h);
+    const auto tick = co_await rota::move_on_after(limit, its.every.next());
+    if (tick) {
+      ++its.given;
+      const char* const wrong = its.expected.look_at(**tick, asked, its.loop.now());
+      if (wrong && !its.broken) its.broken = wrong;
+    } else {
+      ++its.withdrawn;
+    }
+    if (its.all.one_in(3)) co_await rota::sleep_for(its.all.some_time());
+    if (its.all.one_in(12)) {
+      its.every.reset();
+      its.expected.reset(its.loop.now());
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("an interval leaves out no tick but by skip, repeats none, and is on time, whichever waits are cancelled") {
+  int given = 0, withdrawn = 0, cancelled = 0;
+  const auto program = [&](simulation& world) {
+    tally all(world.options().seed * 7919);
+    const auto policy = static_cast<rota::missed_tick>(all.dice.below(3));
+    simulation::host& host = world.add_host("one");
+    ticking its(all, host.loop(), policy, std::chrono::milliseconds(1 + all.dice.below(10)));
+    // A second task goes on with the interval when the first was cancelled.
+    auto both = host.spawn([&]() -> task<> {
+      rota::join_handle<> first = rota::spawn(take_ticks, std::ref(its));
+      co_await rota::sleep_for(2 * all.some_time());
+      if (all.one_in(2)) first.cancel("at random");
+      (void)co_await rota::as_result(first);
+      cancelled += first.cancelled();
+      co_await take_ticks(its);
+    });
+    world.run();
+    (void)both.result();
+    given += its.given;
+    withdrawn += its.withdrawn;
+    std::string broken = its.broken ? its.broken : "";
+    if (broken.empty() && !world.quiescent()) broken = "something was left behind";
+    return broken;
+  };
+  exploration where(scaled(10'000, 500, 2'000), simulation_options());
+  where.replay_arguments = "an interval leaves out*";
+  const auto found = explore(where, program, [](const std::string& broken) { return broken; });
+  INFO((found ? found->to_string() : std::string()));
+  CHECK_FALSE(found);
+  INFO(given << " ticks, " << withdrawn << " waits withdrawn, " << cancelled << " tasks cancelled");
+  const int seeds = static_cast<int>(where.seeds);
+  CHECK((found || (given > seeds && withdrawn > seeds / 10 && cancelled > seeds / 20)));
+}

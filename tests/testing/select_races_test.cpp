@@ -12,8 +12,6 @@ using rota::task;
 
 namespace {
 
-std::uint64_t seeds() { return scaled(10'000, 500, 1'000); }
-
 // Two or more of what a task can hold, or a notification; each may also be wanted alone.
 struct holding_model {
   explicit holding_model(race& its) : r(its) {}
@@ -204,8 +202,8 @@ struct condition_model {
 }  // namespace
 
 TEST_CASE("race: a select holds what it says and nothing else, in order, and loses no lock, permit, token or set()") {
-  explore_races<holding_model>(seeds());
+  explore_races<holding_model>(race_seeds());
 }
 TEST_CASE("race: a select of conditions returns with the lock, and takes one notification or none") {
-  explore_races<condition_model>(seeds());
+  explore_races<condition_model>(race_seeds());
 }

@@ -13,8 +13,6 @@ using rota::task;
 
 namespace {
 
-std::uint64_t seeds() { return scaled(10'000, 500, 1'000); }
-
 struct mutex_model {
   explicit mutex_model(race& its) : r(its) {}
 
@@ -363,32 +361,32 @@ struct once_model {
 }  // namespace
 
 TEST_CASE("race: a mutex has one owner at most, serves in order, and loses nobody") {
-  explore_races<mutex_model>(seeds());
+  explore_races<mutex_model>(race_seeds());
 }
 TEST_CASE("race: a shared_mutex has one writer or any readers, serves in order, and loses nobody") {
-  explore_races<shared_mutex_model>(seeds());
+  explore_races<shared_mutex_model>(race_seeds());
 }
 TEST_CASE("race: a semaphore loses no permit, makes none up, and serves requests of any size in order") {
-  explore_races<semaphore_model>(seeds());
+  explore_races<semaphore_model>(race_seeds());
 }
 TEST_CASE("race: a capacity_limiter keeps to its total while that changes, serves in order, and knows who is inside") {
-  explore_races<limiter_model>(seeds());
+  explore_races<limiter_model>(race_seeds());
 }
 TEST_CASE("race: an event lets pass who waits when it is set, and nobody else") {
-  explore_races<manual_event_model>(seeds());
+  explore_races<manual_event_model>(race_seeds());
 }
 TEST_CASE("race: an automatic event lets one pass, in order, for each time it is set") {
-  explore_races<automatic_event_model>(seeds());
+  explore_races<automatic_event_model>(race_seeds());
 }
 TEST_CASE("race: a condition variable loses no notification, and its waiters return with the lock") {
-  explore_races<condition_model>(seeds());
+  explore_races<condition_model>(race_seeds());
 }
 TEST_CASE("race: a barrier gives each index of a round once, and keeps nobody that a round let pass") {
-  explore_races<barrier_model>(seeds());
+  explore_races<barrier_model>(race_seeds());
 }
 TEST_CASE("race: a latch lets everybody pass when it is open and nobody before") {
-  explore_races<latch_model>(seeds());
+  explore_races<latch_model>(race_seeds());
 }
 TEST_CASE("race: a once is done once, tried by one at a time in order, and nobody is left waiting") {
-  explore_races<once_model>(seeds());
+  explore_races<once_model>(race_seeds());
 }
