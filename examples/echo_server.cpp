@@ -32,14 +32,15 @@ rota::task<> server(std::uint16_t port) {
 
 // [loops]
 // The same on each of several loops, which share nothing but the port: the kernel spreads the connections.
-rota::task<> server_of_a_loop(const rota::shared_port& port) {
+rota::task<> server_of_a_loop(rota::loop_member here, const rota::shared_port& port) {
   rota::tcp_listener listener = port.listen();
+  if (here.index() == 0)  // before that, nobody listens
+    std::cout << "listening on " << port.local_address().to_string() << ", each loop for itself" << std::endl;
   co_await rota::serve(std::move(listener), session);
 }
 
 rota::task<> server_on_loops(std::uint16_t number, rota::loop_group_options loops) {
-  const rota::shared_port port(rota::address("127.0.0.1", number));  // a mistake in it is told once, here
-  std::cout << "listening on " << port.local_address().to_string() << ", each loop for itself" << std::endl;
+  const rota::shared_port port(rota::address("127.0.0.1", number));     // a mistake in it is told once, here
   co_await rota::loop_group(loops, server_of_a_loop, std::cref(port));  // a cancel reaches all of them
 }
 // [/loops]

@@ -287,6 +287,42 @@ TEST_CASE("a debug build reports a task that nobody awaited, with its coroutine 
 #endif
 }
 
+#if ROTA_KNOWS_CALLERS
+std::string output_of(const std::string& command) {
+  std::string text;
+  FILE* const pipe = ::popen(command.c_str(), "r");
+  if (!pipe) return text;
+  char part[256];
+  while (std::fgets(part, sizeof part, pipe)) text += part;
+  ::pclose(pipe);
+  return text;
+}
+#endif
+
+TEST_CASE("a build without optimisation tells the line that made the task that nobody awaited") {
+#if !ROTA_KNOWS_CALLERS
+  SKIP("functions are inlined here, and do not know who called them");
+#else
+  if (output_of("command -v addr2line").empty()) SKIP("addr2line (binutils) is not installed");
+  const rota_test::captured_reports reports;
+  const auto forgotten = [](int n) -> task<int> { co_return n; };
+  unsigned line = 0;
+  {
+    std::vector<task<int>> tasks;  // dropped elsewhere, and later
+    line = __LINE__ + 1;
+    tasks.push_back(forgotten(1));
+  }
+  const std::string text = reports.all();
+  INFO(text);
+  const std::size_t begin = text.find("addr2line"), end = text.find(" tells the line");
+  REQUIRE(text.find("; made at ") < begin);
+  REQUIRE(end != std::string::npos);
+  const std::string answer = output_of(text.substr(begin, end - begin));
+  INFO(answer);
+  REQUIRE(answer.find("task_test.cpp:" + std::to_string(line)) != std::string::npos);
+#endif
+}
+
 TEST_CASE("who awaits a task twice, or an empty one, is told by name") {
   const auto text_of = [](rota::task<> program) {
     try {

@@ -42,7 +42,7 @@ DEAR = {"chrono", "functional", "future", "iostream", "mutex", "ranges", "regex"
 STANDARD = re.compile(r"[a-z0-9_]+$|bits/chrono\.h$")  # <vector>, <coroutine>; base/clock.hpp says why the last
 SYSTEM = re.compile(
     r"(sys|linux|netinet|arpa|net|asm|sanitizer)/|"
-    r"(cxxabi|errno|fcntl|limits|netdb|poll|pthread|sched|signal|stddef|stdint|stdio|stdlib|string|time|unistd)\.h$")
+    r"(cxxabi|dlfcn|errno|fcntl|limits|netdb|poll|pthread|sched|signal|stddef|stdint|stdio|stdlib|string|time|unistd)\.h$")
 LIBURING = re.compile(r"liburing(\.h|/)")
 KERNEL = re.compile(r"sys/(epoll|eventfd|signalfd|socket|timerfd|uio|un)\.h|(linux|netinet|arpa)/|liburing")
 INCLUDE = re.compile(r'^\s*#\s*include\s+(?:<([^>]+)>|"([^"]+)")', re.M)

@@ -59,6 +59,16 @@
 #endif
 #endif
 
+// A task can tell where it was made: compilers give a coroutine no line of its caller, but when nothing is inlined there is the
+// address to which its first part returns.
+#if ROTA_ASSERTIONS && !defined(__OPTIMIZE__)
+#define ROTA_KNOWS_CALLERS 1
+#define ROTA_IF_CALLERS_ARE_KNOWN_INLINE [[gnu::always_inline]] inline
+#else
+#define ROTA_KNOWS_CALLERS 0
+#define ROTA_IF_CALLERS_ARE_KNOWN_INLINE
+#endif
+
 // Coroutine frames come from a per-thread cache. -DROTA_PLAIN_FRAMES=1 uses operator new for each instead;
 // the sanitizers imply it, so that they see every use after free of a frame.
 #ifndef ROTA_PLAIN_FRAMES

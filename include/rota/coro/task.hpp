@@ -10,6 +10,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <rota/base/call_site.hpp>
 #include <rota/base/debug_mode.hpp>
 #include <rota/base/function_name.hpp>
 #include <rota/base/report.hpp>
@@ -103,7 +104,7 @@ struct task_promise_base : promise_base {
   static void* operator new(std::size_t size) { return frame_memory::allocate(size); }
   static void operator delete(void* frame, std::size_t size) noexcept { frame_memory::deallocate(frame, size); }
 
-  task<T> get_return_object() noexcept;
+  ROTA_IF_CALLERS_ARE_KNOWN_INLINE task<T> get_return_object() noexcept;
   std::suspend_always initial_suspend() const noexcept { return {}; }
   // No frame suspends at its end: it frees itself there, parameters included, and only then its parent goes on.
   std::suspend_never final_suspend() noexcept {
@@ -204,9 +205,9 @@ class [[nodiscard(ROTA_UNAWAITED)]] task_awaiter {
   task_outcome<T> outcome_;
 };
 
-// All that is known of a task that never began is its coroutine: no compiler gives a promise the line of the call. It is
-// mostly dropped where it was made, so who runs is told, too.
-ROTA_COLD inline void report_never_awaited(std::source_location defined_at) noexcept {
+// No compiler gives a promise the line of the call that made it. Where nothing is inlined there is an address; and a task that
+// never began is mostly dropped where it was made, so who runs is told, too.
+ROTA_COLD inline void report_never_awaited(std::source_location defined_at, const void* call) noexcept {
   const function_name full(defined_at.function_name());
   std::string_view name = full.c_str();
   const bool is_ours = name.starts_with("rota::detail::");
@@ -217,7 +218,8 @@ ROTA_COLD inline void report_never_awaited(std::source_location defined_at) noex
   if (!is_ours)
     text.add(", which is defined at %s:%u", defined_at.file_name(), static_cast<unsigned>(defined_at.line()));
   if (running_task()) text.add("; dropped%s", by_running_task().c_str());
-  report("%s", text.c_str());
+  const call_site made(is_ours ? nullptr : call);  // else the line would be in the library
+  report("%s%s%s", text.c_str(), made ? "; made at " : "", made.c_str());
 }
 [[noreturn]] ROTA_COLD inline void throw_not_awaitable(bool awaited_before) {
   if (awaited_before)
@@ -283,7 +285,10 @@ class [[nodiscard("a task does nothing until it is awaited or run")]] ROTA_IN_RE
   }
   ROTA_COLD static void drop(void* frame) noexcept {
     auto handle = std::coroutine_handle<promise_type>::from_address(frame);
-    if (detail::debug_mode()) detail::report_never_awaited(handle.promise().waits_at);
+    if (detail::debug_mode()) {
+      const auto& promise = handle.promise();
+      detail::report_never_awaited(promise.waits_at, ROTA_ASSERTIONS ? promise.outcome : nullptr);
+    }
     handle.destroy();
   }
 
@@ -293,7 +298,8 @@ class [[nodiscard("a task does nothing until it is awaited or run")]] ROTA_IN_RE
 namespace detail {
 
 template <class T>
-task<T> task_promise_base<T>::get_return_object() noexcept {
+ROTA_IF_CALLERS_ARE_KNOWN_INLINE task<T> task_promise_base<T>::get_return_object() noexcept {
+  if (ROTA_KNOWS_CALLERS) outcome = static_cast<outcome_base*>(__builtin_return_address(0));
   return task<T>(std::coroutine_handle<task_promise<T>>::from_promise(static_cast<task_promise<T>&>(*this)));
 }
 

@@ -76,11 +76,15 @@ class outcome_base {
 /// debugger can walk a chain of awaits without debug information: the outcome's first word, without its low 4 bits,
 /// is the parent's frame (rule R9).
 struct promise_base {
-  outcome_base* outcome;          // set when the task is started, like `state`
+  /// Set when the task is started, like `state`. Until then, with ROTA_ASSERTIONS, the address to which the call that made
+  /// it returns, or null.
+  outcome_base* outcome;
   std::source_location waits_at;  // where it was made; once started, where it last awaited
   task_state* state;  // not beside `outcome`: GCC would store both as one vector, which takes longer to read
 
-  explicit promise_base(std::source_location made_at) noexcept : waits_at(made_at) {}
+  explicit promise_base(std::source_location made_at) noexcept : waits_at(made_at) {
+    if (ROTA_ASSERTIONS) outcome = nullptr;
+  }
 };
 // The frame's two function pointers, then the promise, as long as its alignment is at most 16.
 inline constexpr std::size_t promise_offset = 16;
