@@ -27,7 +27,7 @@ class loop_user {
   /// pool. Before a loop has used it, it may be prepared anywhere.
   void note([[maybe_unused]] const char* what) noexcept {
 #if ROTA_ASSERTIONS
-    const unsigned ended = executors_ended.load(std::memory_order_relaxed);
+    const unsigned ended = loops_ended.load(std::memory_order_relaxed);
     const bool is_here = pthread_equal(thread_, pthread_self()) != 0;
     if (is_known_ && ended == ended_ && !is_here) [[unlikely]]
       trap_shared(what);

@@ -43,6 +43,13 @@ class description {
   std::size_t size_ = 0;
 };
 
+/// " at server.cpp:12: the client has gone": who cancelled, and why, as far as they said.
+inline void add_cause(description& text, const cancel_record& record) noexcept {
+  if (record.where.line() != 0)
+    text.add(" at %s:%u", record.where.file_name(), static_cast<unsigned>(record.where.line()));
+  if (record.length != 0) text.add(": %.*s", static_cast<int>(record.length), record.text().data());
+}
+
 /// "a mutex", "an event"
 inline const char* article_of(const char* what) noexcept {
   return *what == 'a' || *what == 'e' || *what == 'i' ? "an" : "a";  // a once

@@ -55,9 +55,9 @@ class posted_list {
 
 enum class executor_kind : unsigned char { other, event_loop, strand };
 
-// How many loops there were once; only with ROTA_ASSERTIONS. While it stays the same, a loop that was seen is still there.
-// Relaxed: it carries no other data.
-inline constinit std::atomic<unsigned> executors_ended{0};
+// How many event loops there were once; only with ROTA_ASSERTIONS. While it stays the same, a loop that was seen is still
+// there. Relaxed: it carries no other data.
+inline constinit std::atomic<unsigned> loops_ended{0};
 
 // Set by loops and pools: a thread that others count on must not block.
 struct blocking_guard {
@@ -188,7 +188,7 @@ class executor {
       : executor(is_event_loop ? detail::executor_kind::event_loop : detail::executor_kind::other) {}
   ~executor() {
 #if ROTA_ASSERTIONS
-    if (!is_strand()) detail::executors_ended.fetch_add(1, std::memory_order_relaxed);
+    if (is_event_loop()) detail::loops_ended.fetch_add(1, std::memory_order_relaxed);
 #endif
   }
 

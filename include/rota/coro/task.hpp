@@ -310,10 +310,6 @@ struct task_access {
     return t.release();
   }
   template <class T>
-  static void* frame(const task<T>& t) noexcept {
-    return t.valid() ? t.frame_ : nullptr;
-  }
-  template <class T>
   static void check(const task<T>& t) {
     if (!t.valid()) throw_not_awaitable(t.frame_ != nullptr);
   }

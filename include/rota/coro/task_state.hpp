@@ -127,7 +127,7 @@ struct task_state : scope_node {
   };
   std::uintptr_t wait = 0;  // address of what it waits for, with its wait_kind in the low bits
 #if ROTA_ASSERTIONS
-  const bool is_bound = exec && exec->is_event_loop();  // to the thread that makes it: coro/affinity.hpp
+  const bool is_bound = exec->is_event_loop();  // to the thread that makes it: coro/affinity.hpp
   const pthread_t thread = pthread_self();
 #endif
 

@@ -14,6 +14,12 @@
 
 namespace rota::detail {
 
+[[noreturn]] ROTA_COLD inline void refuse_no_room(task_state& reader) {
+  throw_usage_error(usage_error::kind::invalid_argument,
+                    "%s, reads into an empty buffer: 0 bytes would look like the end of the stream",
+                    describe(reader).c_str());
+}
+
 /// The part that does not depend on what the operation gives back.
 class operation_awaiter {
  public:
@@ -78,11 +84,6 @@ class operation_awaiter {
   }
   [[noreturn]] ROTA_COLD static void wrong_loop(task_state& task) {
     throw_usage_error(usage_error::kind::wrong_loop, "%s, used an I/O object of another event loop, or runs on none",
-                      describe(task).c_str());
-  }
-  [[noreturn]] ROTA_COLD static void refuse_no_room(task_state& task) {
-    throw_usage_error(usage_error::kind::invalid_argument,
-                      "%s, reads into an empty buffer: 0 bytes would look like the end of the stream",
                       describe(task).c_str());
   }
   static std::error_code code_of(int error) noexcept {

@@ -113,9 +113,7 @@ class debug_watch : loop_timer, posted {
   static void report_late(task_state& task, const cancel_record& record, nanoseconds since) noexcept {
     description text = describe(task);
     text.add(", still runs %lld ms after its scope was cancelled", milliseconds(since));
-    if (record.where.line() != 0)
-      text.add(" at %s:%u", record.where.file_name(), static_cast<unsigned>(record.where.line()));
-    if (record.length != 0) text.add(": %.*s", static_cast<int>(record.length), record.text().data());
+    add_cause(text, record);
     report("%s", text.c_str());
   }
 

@@ -168,8 +168,6 @@ class event_loop final : public detail::task_runner, public callback_layer {
     return watch_ ? watch_->line_of_step(spawner) : std::source_location();
   }
 
-  void run_ends() noexcept override { end_rounds(); }
-
   static constexpr std::ptrdiff_t steps_between_polls = 64;
   static constexpr std::ptrdiff_t must_poll = PTRDIFF_MIN / 2;  // in place of the steps that are left
   static constexpr detail::nanoseconds time_between_polls = 10'000;
@@ -245,8 +243,6 @@ class event_loop final : public detail::task_runner, public callback_layer {
     stopped_.store(true, std::memory_order_relaxed);
     end_rounds();
   }
-  /// The current batch is the last one before run_while() looks at its condition.
-  void end_rounds() noexcept { steps_left_ = steps_left_ < 0 ? steps_left_ : 0; }
   // How many batches may run before the condition is looked at again. Who ends it early calls end_rounds().
   enum class rounds : bool { one, some };
   template <class Condition>

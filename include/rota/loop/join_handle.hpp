@@ -30,7 +30,6 @@ struct join_wait : custom_wait {
 
   bool suspend(task_state& waiter, void* its_frame) {
     me = &waiter;
-    if (joined.has(task_state::finished)) return false;
     if (joined.exec != waiter.exec) [[unlikely]]
       throw_usage_error(usage_error::kind::wrong_loop, "%s, awaited a task of another event loop",
                         describe(waiter).c_str());

@@ -27,7 +27,6 @@ struct loop_access : runner_access {
       if (void* found = f(loop.ready_.peek(n))) return found;
     return nullptr;
   }
-  static void check_own_thread(const event_loop& loop) { loop.check_thread(); }
   static bool is_own_thread(const event_loop& loop) noexcept {
     return pthread_equal(pthread_self(), loop.made_on_) != 0;
   }
@@ -54,8 +53,7 @@ struct loop_access : runner_access {
   /// The loop on which the task runs; throws when it runs on another executor.
   static event_loop& loop_of(task_state& task) {
     if (!task.exec->is_event_loop()) [[unlikely]]
-      throw_usage_error(usage_error::kind::no_event_loop,
-                        "%s, used something that needs an event loop, and runs on none", describe(task).c_str());
+      throw_needs_loop(task);
     return static_cast<event_loop&>(*task.exec);
   }
   static event_loop& current() {

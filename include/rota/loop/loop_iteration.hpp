@@ -1,7 +1,6 @@
 // The loop itself: its one `while`, and what it does in each round.
 #pragma once
 
-#include <coroutine>
 #include <cstddef>
 #include <cstdint>
 #include <exception>

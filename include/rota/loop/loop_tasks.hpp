@@ -1,5 +1,5 @@
-// What an event loop does for its tasks, beyond what every task_runner does: how their wait is cancelled, how their errors
-// are reported.
+// What an event loop does for its tasks, beyond what every task_runner does: how an operation that they wait for is
+// cancelled, how their errors are reported.
 #pragma once
 
 #include <exception>
@@ -11,26 +11,16 @@
 namespace rota {
 
 inline void event_loop::cancel_wait(detail::task_state& task) noexcept {
-  switch (task.waiting_kind()) {
-    case detail::wait_kind::operation: reactor_->cancel(*static_cast<detail::operation*>(task.waiting_for())); return;
-    case detail::wait_kind::timer: cancel_sleep(task); return;
-    case detail::wait_kind::custom: {
-      auto& wait = *static_cast<detail::custom_wait*>(task.waiting_for());
-      if (wait.cancel) wait.cancel(wait);
-      return;
-    }
-  }
+  if (task.waiting_kind() == detail::wait_kind::operation)
+    reactor_->cancel(*static_cast<detail::operation*>(task.waiting_for()));
+  else
+    task_runner::cancel_wait(task);
 }
 
 inline void* event_loop::waiting_frame(detail::task_state& task) noexcept {
-  void* const what = task.waiting_for();
-  if (!what) return nullptr;
-  switch (task.waiting_kind()) {
-    case detail::wait_kind::operation: return static_cast<detail::operation*>(what)->waiter;
-    case detail::wait_kind::timer: return reinterpret_cast<void*>(static_cast<detail::loop_timer*>(what)->target);
-    case detail::wait_kind::custom: return static_cast<detail::custom_wait*>(what)->frame;
-  }
-  return nullptr;
+  if (task.waiting_kind() == detail::wait_kind::operation)
+    return static_cast<detail::operation*>(task.waiting_for())->waiter;
+  return task_runner::waiting_frame(task);
 }
 
 inline void event_loop::cancel_begins(detail::task_state& task, detail::cancel_record* record) noexcept {

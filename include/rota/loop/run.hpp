@@ -102,7 +102,7 @@ decltype(auto) run_program(task<T> given, const event_loop_options& options, Dur
   loop_access::check_may_block();
   event_loop loop(options);
   prepare_dumps(loop.debug());
-  join_handle<T> handle = start_given(loop, loop_access::root(loop), main);
+  join_handle<T> handle = start_given(loop, main);
   bool was_stopped = false;
   {
     [[maybe_unused]] const auto meanwhile = during(loop, handle.task());

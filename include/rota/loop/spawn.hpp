@@ -94,8 +94,8 @@ template <class T, class Make>
   return join_handle<T>(its);
 }
 template <class T>
-join_handle<T> start_given(event_loop& loop, task_owner& owner, taken_task<T>& given) {
-  return start_made<T>(loop, owner, [&] { return given.take(); });
+join_handle<T> start_given(event_loop& loop, taken_task<T>& given) {
+  return start_made<T>(loop, loop_access::root(loop), [&] { return given.take(); });
 }
 
 template <class F, class... Args>
@@ -144,7 +144,7 @@ template <class T>
 T event_loop::run(task<T> given) {
   detail::taken_task<T> main(std::move(given));
   check_may_run();
-  join_handle<T> handle = detail::start_given(*this, root_, main);
+  join_handle<T> handle = detail::start_given(*this, main);
   detail::loop_access::run_until_finished(*this, handle.task());
   if (!handle.done()) throw std::system_error(make_error_code(errc::loop_stopped));
   return handle.take();

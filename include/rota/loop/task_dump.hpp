@@ -12,8 +12,9 @@
 #include <source_location>
 #include <string_view>
 
+#include <rota/base/error.hpp>
 #include <rota/base/function_name.hpp>
-#include <rota/base/usage_error.hpp>
+#include <rota/base/sys.hpp>
 #include <rota/coro/describe.hpp>
 #include <rota/loop/event_loop.hpp>
 #include <rota/loop/join_handle.hpp>
@@ -158,10 +159,7 @@ class task_dump {
     text.add("; cancelled");
     scope_node* const by = scope_tree::responsible(task.current);
     const cancel_record* const record = by ? scope_tree::record_of(*by) : nullptr;
-    if (!record) return;
-    if (record->where.line() != 0)
-      text.add(" at %s:%u", record->where.file_name(), static_cast<unsigned>(record->where.line()));
-    if (record->length != 0) text.add(": %.*s", static_cast<int>(record->length), record->text().data());
+    if (record) add_cause(text, *record);
   }
 
   // The chain of awaits, the innermost first.
@@ -208,7 +206,7 @@ class task_dump {
 }  // namespace detail
 
 inline void event_loop::dump(std::FILE* to) {
-  detail::loop_access::check_own_thread(*this);
+  check_thread();
   detail::task_dump(*this, to, true).write();
 }
 

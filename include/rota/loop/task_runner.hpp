@@ -37,6 +37,8 @@ struct runner_access;
 class task_runner : public executor {
  public:
   void task_finished(task_state& task) noexcept override;
+  void cancel_wait(task_state& task) noexcept override;
+  void* waiting_frame(task_state& task) noexcept override;
 
  protected:
   using executor::executor;
@@ -54,8 +56,6 @@ class task_runner : public executor {
   virtual task_owner& root() = 0;
   /// For reports, in debug mode.
   virtual std::source_location line_of_spawn(task_state&) const noexcept { return {}; }
-  /// A task that has task_state::ends_run has ended.
-  virtual void run_ends() noexcept {}
   /// A pool: true when the task, which was queued by nobody so far, runs elsewhere.
   virtual bool sends_away(task_state&) noexcept { return false; }
 
@@ -86,13 +86,8 @@ class task_runner : public executor {
     auto& scope = *reinterpret_cast<open_scope*>(t.target & ~loop_timer::scope_tag);
     scope_tree::cancel(scope, cancel_kind::deadline, "the deadline passed", scope.deadline_set_at);
   }
-  /// For cancel_wait.
-  void cancel_sleep(task_state& task) noexcept {
-    auto& t = *static_cast<loop_timer*>(task.waiting_for());
-    disarm(t);
-    t.deadline = never;  // tells the sleeper that it did not sleep
-    make_ready(reinterpret_cast<void*>(t.target));
-  }
+  /// The current batch is the last one before a run looks whether it is to go on.
+  void end_rounds() noexcept { steps_left_ = steps_left_ < 0 ? steps_left_ : 0; }
 
   std::size_t tasks_ = 0;  // of all owners
 
@@ -113,9 +108,12 @@ struct runner_access {
   /// On which the task runs; throws when it is on a thread that only waits for it.
   static task_runner& of(task_state& task) {
     if (!task.exec->is_event_loop() && !task.exec->is_strand()) [[unlikely]]
-      throw_usage_error(usage_error::kind::no_event_loop,
-                        "%s, used something that needs an event loop, and runs on none", describe(task).c_str());
+      throw_needs_loop(task);
     return static_cast<task_runner&>(*task.exec);
+  }
+  [[noreturn]] ROTA_COLD static void throw_needs_loop(task_state& task) {
+    throw_usage_error(usage_error::kind::no_event_loop, "%s, used something that needs an event loop, and runs on none",
+                      describe(task).c_str());
   }
   static nanoseconds now(task_runner& runner) noexcept { return runner.time(); }
   static void arm(task_runner& runner, loop_timer& timer) { runner.arm(timer); }
@@ -178,7 +176,7 @@ ROTA_NOINLINE inline void task_runner::tell_owner(task_state& task, task_owner& 
     if (error && is_cancellation(*error)) task.set(task_state::was_cancelled);
   }
   if (task.has(task_state::failed) || owner.sees_every_end()) owner.child_ended(task);
-  if (task.has(task_state::ends_run)) static_cast<task_runner&>(*task.exec).run_ends();
+  if (task.has(task_state::ends_run)) static_cast<task_runner&>(*task.exec).end_rounds();
 }
 ROTA_NOINLINE inline void task_runner::wake_joiners(task_state& task) noexcept {
   for (custom_wait* joiner = std::exchange(task.joiners(), nullptr); joiner;) {
@@ -201,6 +199,25 @@ ROTA_NOINLINE inline void task_runner::wake_joiners(task_state& task) noexcept {
     tell_owner(task, owner);
   if (task.has_joiners_or_extras()) wake_joiners(task);
   owner.one_less();
+}
+
+// A sleep or anything else that has no operation in the kernel; an event loop has those, too (loop/loop_tasks.hpp).
+inline void task_runner::cancel_wait(task_state& task) noexcept {
+  if (task.waiting_kind() == wait_kind::timer) {
+    auto& t = *static_cast<loop_timer*>(task.waiting_for());
+    disarm(t);
+    t.deadline = never;  // tells the sleeper that it did not sleep
+    make_ready(reinterpret_cast<void*>(t.target));
+    return;
+  }
+  auto& wait = *static_cast<custom_wait*>(task.waiting_for());
+  if (wait.cancel) wait.cancel(wait);
+}
+inline void* task_runner::waiting_frame(task_state& task) noexcept {
+  if (task.wait == 0) return nullptr;
+  if (task.waiting_kind() == wait_kind::timer)
+    return reinterpret_cast<void*>(static_cast<loop_timer*>(task.waiting_for())->target);
+  return static_cast<custom_wait*>(task.waiting_for())->frame;
 }
 
 inline void task_runner::task_finished(task_state& task) noexcept {

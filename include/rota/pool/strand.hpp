@@ -97,14 +97,6 @@ class strand final : public task_runner, public pool_job {
     }
   }
 
-  void cancel_wait(task_state& task) noexcept override {
-    if (task.waiting_kind() == wait_kind::timer) {
-      cancel_sleep(task);
-      return;
-    }
-    auto& wait = *static_cast<custom_wait*>(task.waiting_for());
-    if (wait.cancel) wait.cancel(wait);
-  }
   void cancel_has_spread(task_state&) noexcept override;
   bool cancels_elsewhere(task_state&, scope_node& scope, std::string_view reason,
                          std::source_location where) noexcept override;
@@ -115,12 +107,6 @@ class strand final : public task_runner, public pool_job {
     has_ended_ = true;
   }
   void lend_locals(local_value& outer) noexcept;
-  void* waiting_frame(task_state& task) noexcept override {
-    if (task.wait == 0) return nullptr;
-    if (task.waiting_kind() == wait_kind::timer)
-      return reinterpret_cast<void*>(static_cast<loop_timer*>(task.waiting_for())->target);
-    return static_cast<custom_wait*>(task.waiting_for())->frame;
-  }
   due_timers& due() noexcept { return due_; }
 
   task_state state;         // of the task; a root of its own scope tree

@@ -150,10 +150,7 @@ class [[nodiscard(ROTA_UNAWAITED)]] memory_awaiter : custom_wait {
   bool start(task_state& task, void* its_frame) {
     task_ = &task;
     frame = its_frame;
-    if (reads_ && size_ == 0)
-      throw_usage_error(usage_error::kind::invalid_argument,
-                        "%s, reads into an empty buffer: 0 bytes would look like the end of the stream",
-                        describe(task).c_str());
+    if (reads_ && size_ == 0) refuse_no_room(task);
     if (task.is_cancelled()) {
       withdrawn_ = true;
       return task.exec->takes_turns(frame);
