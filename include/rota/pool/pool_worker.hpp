@@ -229,23 +229,41 @@ inline void pool_worker::sleep(pool_worker* const* workers, std::size_t count, c
   asleep_since_.store(0, std::memory_order_relaxed);
 }
 
+// How long a worker looks for work before it sleeps: about as long as it takes to wake one. So it loses at most as much time
+// again as if it had known what comes (competitive spinning: A. Karlin, K. Li, M. Manasse, S. Owicki, "Empirical Studies of
+// Competitive Spinning for a Shared-Memory Multiprocessor", SOSP 1991). Other threads of this core are let run meanwhile.
+inline constexpr nanoseconds search_time = 20'000;
+
+/// A few hundred nanoseconds between two looks, so that who searches does not slow down those whose deques it looks into.
+inline void rest_briefly() noexcept {
+  for (int i = 0; i != 20; ++i) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+  }
+}
+
 inline void pool_worker::work(pool_worker* const* workers, std::size_t count, const atomic<bool>& stop) noexcept {
-  constexpr int tries = 64;  // before it sleeps
   for (;;) {
     work_item item = find(workers, count);
     if (!item) {
       pool_.parking.begin_search();
-      for (int i = 0; !item; ++i) {
+      nanoseconds until = sys::now() + search_time;
+      for (unsigned tries = 1; !item; ++tries) {
         if (stop.load(std::memory_order_seq_cst)) {
           pool_.parking.end_search();
           if (spare_) frame_memory::deallocate(spare_, sizeof(stolen_child));
           return;
         }
-        if (i == tries) {
-          i = 0;
-          sleep(workers, count, stop);
-        } else if (i % 8 == 7) {
+        if (tries % 8 != 0) {
+          rest_briefly();
+        } else if (sys::now() < until) {
           sys::yield_core();
+        } else {
+          sleep(workers, count, stop);
+          until = sys::now() + search_time;
         }
         item = find(workers, count);
       }
