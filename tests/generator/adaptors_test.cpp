@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include "support/manual_clock.hpp"
 #include "support/outcomes.hpp"
+#include "support/timed_executor.hpp"
 
 namespace {
 
@@ -51,7 +51,7 @@ async_generator<int> ever_later(int from, int to) {
 
 bool is_even(int i) { return i % 2 == 0; }
 
-rota::time_point now() { return rota::event_loop::current()->now(); }
+rota::time_point now() { return rota_test::now_here(); }
 
 }  // namespace
 
@@ -136,7 +136,7 @@ TEST_CASE("chunk gives what came before an error, then throws the error") {
 }
 
 TEST_CASE("chunk with a time limit gives what has come when the time since its first item is over") {
-  rota_test::manual_loop loop;
+  rota_test::timed_executor loop;
   const auto main = []() -> task<> {
     const rota::time_point start = now();
     std::vector<ints> got;
@@ -154,11 +154,11 @@ TEST_CASE("chunk with a time limit gives what has come when the time since its f
     CHECK(got == std::vector<ints>{{0, 1, 2}, {3, 4, 5}, {6}});
   };
   loop.run(main());
-  rota_test::require_quiescent(loop.loop());
+  loop.require_quiescent();
 }
 
 TEST_CASE("throttle leaves a gap between items, and does not wait where there is one") {
-  rota_test::manual_loop loop;
+  rota_test::timed_executor loop;
   const auto main = []() -> task<> {
     const rota::time_point start = now();
     std::vector<rota::duration> at;
@@ -173,7 +173,7 @@ TEST_CASE("throttle leaves a gap between items, and does not wait where there is
 }
 
 TEST_CASE("timeout limits the wait for one item, not for all") {
-  rota_test::manual_loop loop;
+  rota_test::timed_executor loop;
   const auto main = []() -> task<> {
     ints got;
     const auto keep = [&](int i) { got.push_back(i); };
@@ -185,7 +185,7 @@ TEST_CASE("timeout limits the wait for one item, not for all") {
 }
 
 TEST_CASE("a timeout of one item lets a merged generator go on") {
-  rota_test::manual_loop loop;
+  rota_test::timed_executor loop;
   const auto main = []() -> task<> {
     ints got;
     int timeouts = 0;
@@ -228,7 +228,7 @@ TEST_CASE("a named source is borrowed: it goes on where the pipeline left it") {
 }
 
 TEST_CASE("a callback_stream, an interval and as_completed are sources") {
-  rota_test::manual_loop loop;
+  rota_test::timed_executor loop;
   const auto main = []() -> task<> {
     rota::callback_stream<int> stream(8, rota::when_full::refuse);
     for (int i = 0; i != 5; ++i) stream.push(i);
@@ -254,7 +254,7 @@ TEST_CASE("a callback_stream, an interval and as_completed are sources") {
 }
 
 TEST_CASE("a channel is a source, and a cancelled step of its pipeline loses no item") {
-  rota_test::manual_loop loop;
+  rota_test::timed_executor loop;
   const auto main = []() -> task<> {
     auto [tx, rx] = rota::channel<int>(2);
     const auto feed = [](auto into) -> task<> {
@@ -359,7 +359,7 @@ TEST_CASE("for_each closes its source when its function throws, and gives both e
 }
 
 TEST_CASE("a cancel of for_each closes its source and passes") {
-  rota_test::manual_loop loop;
+  rota_test::timed_executor loop;
   const auto main = []() -> task<> {
     strings log;
     ints got;
@@ -376,7 +376,7 @@ TEST_CASE("a cancel of for_each closes its source and passes") {
 }
 
 TEST_CASE("a cancelled step of a pipeline loses no item of a source that loses none") {
-  rota_test::manual_loop loop;
+  rota_test::timed_executor loop;
   const auto main = []() -> task<> {
     rota::callback_stream<int> stream(100, rota::when_full::refuse);
     const auto feed = [](rota::callback_stream<int>& into) -> task<> {
@@ -408,7 +408,7 @@ TEST_CASE("a cancelled step of a pipeline loses no item of a source that loses n
 }
 
 TEST_CASE("a filter whose predicate awaits keeps its item when it is cancelled, and asks once more") {
-  rota_test::manual_loop loop;
+  rota_test::timed_executor loop;
   const auto main = []() -> task<> {
     auto [tx, rx] = rota::channel<int>(8);
     for (int i = 0; i != 4; ++i) tx.try_send(i);

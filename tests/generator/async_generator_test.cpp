@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "support/by_hand.hpp"
-#include "support/manual_clock.hpp"
 #include "support/outcomes.hpp"
+#include "support/timed_executor.hpp"
 
 namespace {
 
@@ -405,7 +405,7 @@ TEST_CASE("an exception of a nested async generator can be caught by the one aro
 }
 
 TEST_CASE("a cancel reaches what a nested generator awaits") {
-  rota_test::manual_loop loop;
+  rota_test::timed_executor loop;
   const auto main = []() -> task<> {
     int cancels = 0;
     const auto slow = [](int& n) -> async_generator<int> {
@@ -466,7 +466,7 @@ TEST_CASE("elements_of refuses an async generator that is empty or was asked bef
 // ---- cancelling
 
 TEST_CASE("a cancel of the consumer reaches what the body awaits, and ends the generator") {
-  rota_test::manual_loop loop;
+  rota_test::timed_executor loop;
   const auto main = []() -> task<> {
     int cancels = 0;
     const auto slow = [](int& n) -> async_generator<int> {

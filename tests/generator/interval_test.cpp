@@ -4,8 +4,8 @@
 #include <limits>
 #include <vector>
 
-#include "support/manual_clock.hpp"
 #include "support/outcomes.hpp"
+#include "support/timed_executor.hpp"
 
 namespace {
 
@@ -14,7 +14,7 @@ using rota::interval;
 using rota::missed_tick;
 using rota::task;
 using rota_test::exception_of;
-using rota_test::manual_loop;
+using rota_test::timed_executor;
 
 // When a tick was due and when it was given, in milliseconds since the first.
 struct tick {
@@ -27,15 +27,15 @@ std::ostream& operator<<(std::ostream& out, const tick& t) { return out << t.due
 // Takes ticks of 10 ms. After the second one, at 10 ms, it is busy for 25 ms.
 std::vector<tick> ticks_of(missed_tick policy, int how_many) {
   std::vector<tick> all;
-  manual_loop loop;
+  timed_executor loop;
   const auto main = [&]() -> task<> {
     interval every(10ms, policy);
     co_await rota::sleep_for(3ms);  // nothing counts before the first tick
-    const rota::time_point start = loop.loop().now();
+    const rota::time_point start = loop.now();
     for (int i = 0; i != how_many; ++i) {
       const auto due = co_await every.next();
-      all.push_back({(*due - start) / 1ms, (loop.loop().now() - start) / 1ms});
-      if (i == 1) loop.clock().advance(25ms);
+      all.push_back({(*due - start) / 1ms, (loop.now() - start) / 1ms});
+      if (i == 1) loop.advance(25ms);
     }
   };
   loop.run(main());
@@ -58,7 +58,7 @@ TEST_CASE("skip leaves out what was missed, and keeps to the multiples of the pe
 }
 
 TEST_CASE("a cancelled wait for a tick loses no tick") {
-  manual_loop loop;
+  timed_executor loop;
   const auto main = [&]() -> task<> {
     interval every(10ms);
     const auto start = co_await every.next();
@@ -66,16 +66,16 @@ TEST_CASE("a cancelled wait for a tick loses no tick") {
     CHECK_FALSE(none);
     const auto second = co_await every.next();
     CHECK(*second - *start == 10ms);
-    CHECK(loop.loop().now() == *second);
+    CHECK(loop.now() == *second);
   };
   loop.run(main());
 }
 
 TEST_CASE("reset() lets the next tick come a period from now, also before the first") {
-  manual_loop loop;
+  timed_executor loop;
   const auto main = [&]() -> task<> {
     interval every(10ms, missed_tick::skip);
-    const rota::time_point start = loop.loop().now();
+    const rota::time_point start = loop.now();
     every.reset();
     const auto first = co_await every.next();
     CHECK(*first - start == 10ms);

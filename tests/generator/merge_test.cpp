@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "support/manual_clock.hpp"
 #include "support/outcomes.hpp"
+#include "support/timed_executor.hpp"
 
 namespace {
 
@@ -22,10 +22,10 @@ using rota::task;
 using rota_test::code_of;
 using rota_test::exception_of;
 using rota_test::is_cancelled;
-using rota_test::manual_loop;
 using rota_test::run;
 using rota_test::strings;
 using rota_test::text_of;
+using rota_test::timed_executor;
 
 using ints = std::vector<int>;
 
@@ -57,7 +57,7 @@ async_generator<int> fails_after(rota::duration d, const char* text) {
 }  // namespace
 
 TEST_CASE("merge gives the items of all sources in the order in which they come, and ends when all have ended") {
-  manual_loop loop;
+  timed_executor loop;
   const auto main = []() -> task<> {
     const ints all = co_await collect(merge(every(3ms, 0, 4), every(2ms, 100, 3)));
     CHECK(all == ints{100, 0, 101, 1, 102, 2, 3});  // at 2, 3, 4, 6, 6, 9 and 12 ms
@@ -66,7 +66,7 @@ TEST_CASE("merge gives the items of all sources in the order in which they come,
   };
   loop.run(main());
   CHECK(loop.elapsed() == 12ms);
-  rota_test::require_quiescent(loop.loop());
+  loop.require_quiescent();
 }
 
 TEST_CASE("merge takes a vector of sources, and gives each a fair share") {
@@ -110,7 +110,7 @@ TEST_CASE("merge takes sources of different types that give the same, references
 }
 
 TEST_CASE("the sources of a merge run while their consumer is busy, each one item ahead") {
-  manual_loop loop;
+  timed_executor loop;
   const auto main = [&]() -> task<> {
     auto both = merge(every(10ms, 0, 2), every(10ms, 100, 2));
     (void)co_await both.next();
@@ -129,7 +129,7 @@ TEST_CASE("the sources of a merge run while their consumer is busy, each one ite
 }
 
 TEST_CASE("the first source that fails cancels the others, and their cleanup ends before next() throws") {
-  manual_loop loop;
+  timed_executor loop;
   const auto main = []() -> task<> {
     strings log;
     auto all = merge(every(2ms, 0, 100, &log), fails_after(5ms, "broken"), every(1h, 100, 1, &log));
@@ -151,7 +151,7 @@ TEST_CASE("the first source that fails cancels the others, and their cleanup end
 }
 
 TEST_CASE("a cancelled next() of a merge loses nothing and disturbs no source") {
-  manual_loop loop;
+  timed_executor loop;
   const auto main = []() -> task<> {
     auto all = merge(every(3ms, 0, 5), every(7ms, 100, 2));
     ints got;
@@ -173,7 +173,7 @@ TEST_CASE("a cancelled next() of a merge loses nothing and disturbs no source") 
 }
 
 TEST_CASE("a merge that is left early closes and joins its sources") {
-  manual_loop loop;
+  timed_executor loop;
   const auto main = []() -> task<> {
     strings log;
     const ints two = co_await collect(merge(every(2ms, 0, 99, &log), every(3ms, 100, 99, &log)) | rota::take(2));
@@ -193,7 +193,7 @@ TEST_CASE("a merge that is left early closes and joins its sources") {
     CHECK(log == strings{"0 closed", "100 closed"});
   };
   loop.run(main());
-  rota_test::require_quiescent(loop.loop());
+  loop.require_quiescent();
 }
 
 TEST_CASE("a merge that never began closes the sources that had") {

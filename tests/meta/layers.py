@@ -18,7 +18,7 @@ MAY_INCLUDE = {
     "reactor": L0,
     "coro": L0,
     "loop": L0 | {"coro", "reactor"},
-    "pool": L0 | {"coro", "loop/task_runner.hpp", "loop/timer_queue.hpp"},
+    "pool": L0 | {"coro", "loop/deadline_scope.hpp", "loop/task_runner.hpp", "loop/timer_queue.hpp"},
     "sync": L0 | {"coro"},
     "scope": L2,
     "generator": L2 | {"scope"},

@@ -308,20 +308,6 @@ TEST_CASE("an error of a spawned task that nobody retrieved is reported once") {
   REQUIRE(reports.contains("nobody retrieved: std::runtime_error: lost"));
 }
 
-TEST_CASE("a group that a child uses on its own strand is refused") {
-  on_pool(2, []() -> task<> {
-    const auto body = [](task_group& group) -> task<> {
-      const auto child = [&]() -> task<> {
-        REQUIRE(rota_test::usage_error_of([&] { return group.spawn(give, 1); }) ==
-                rota::usage_error::kind::wrong_thread);
-        co_return;
-      };
-      co_await group.spawn(child);
-    };
-    co_await rota::with_task_group(body);
-  });
-}
-
 TEST_CASE(
     "a child on another thread may ask whether its group or a scope was cancelled, and not for the group's size") {
   on_pool(3, []() -> task<> {

@@ -16,28 +16,34 @@
 
 namespace rota::detail {
 
-/// A value that is bound to a task_local (loop/task_local.hpp). Immutable, and shared by all tasks that inherited it;
-/// counted without atomics, like the tasks it belongs to one loop.
+/// A value that is bound to a task_local (loop/task_local.hpp). Immutable, and shared by all tasks that inherited it, on a pool
+/// by tasks of several threads.
 struct local_value {
   local_value(const void* of, void (*f)(local_value&) noexcept) noexcept : local(of), free(f) {}
 
   static local_value* share(local_value* value) noexcept {
-    if (value) ++value->references;
+    if (value) value->references.fetch_add(1, std::memory_order_relaxed);
     return value;
   }
   // A loop: the last task of a long chain must not need a deep stack.
   static void release(local_value* value) noexcept {
-    while (value && --value->references == 0) {
+    while (value && value->is_last()) {
       local_value* const outer = value->outer;
       value->free(*value);
       value = outer;
     }
   }
 
-  std::size_t references = 1;
+  std::atomic<std::size_t> references{1};
   local_value* outer = nullptr;  // what was bound before; a reference
   const void* local;             // the task_local, by its address
   void (*free)(local_value& self) noexcept;
+
+ private:
+  // Who is alone needs no read-modify-write: nobody else can make a reference of it.
+  bool is_last() noexcept {
+    return references.load(std::memory_order_acquire) == 1 || references.fetch_sub(1, std::memory_order_acq_rel) == 1;
+  }
 };
 
 /// What few tasks need, so that every task pays one pointer.
@@ -62,15 +68,6 @@ inline task_extras* extras_of(task_state& task) noexcept {
   auto* extras = new (std::nothrow) task_extras;
   if (extras) task.adopt_extras(extras);
   return extras;
-}
-
-/// Unique in the process, given when somebody asks first, so that the others cost nothing. 0 without memory.
-inline std::uint64_t id_of(task_state& task) noexcept {
-  static constinit std::atomic<std::uint64_t> last{0};  // relaxed: nothing but uniqueness is wanted
-  task_extras* extras = extras_of(task);
-  if (!extras) return 0;
-  if (extras->id == 0) extras->id = last.fetch_add(1, std::memory_order_relaxed) + 1;
-  return extras->id;
 }
 
 /// A scope that a task has opened within its own body: with_cancel_scope, timeout, a group.

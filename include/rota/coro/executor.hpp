@@ -22,6 +22,7 @@ class scope_node;
 namespace detail {
 struct task_state;
 struct cancel_record;
+struct task_identity;
 
 [[noreturn]] void trap_woken_elsewhere(void* frame) noexcept;  // coro/describe.hpp
 
@@ -175,6 +176,10 @@ class executor {
   virtual void task_finished(detail::task_state& task) noexcept = 0;
   /// The innermost frame of a task that waits for something, for reports; null where that is not known.
   virtual void* waiting_frame(detail::task_state&) noexcept { return nullptr; }
+  /// A pool: what several of its threads know the task by; else null. For a task that has not ended.
+  virtual detail::task_identity* identity_of(detail::task_state&) noexcept { return nullptr; }
+  /// A pool: the deadline that is around all of the executor's tasks; else detail::never.
+  virtual std::int64_t outer_deadline() const noexcept { return INT64_MAX; }
   /// The task whose step runs on this executor's thread, or null.
   detail::task_state* running() const noexcept { return running_ ? *running_ : nullptr; }
   /// True for rota::event_loop.

@@ -51,6 +51,7 @@ class scope_node {
     has_deadline = 32768,  // open scope: it has, or had, a deadline
 
     ends_run = sees_success,  // task: event_loop::run() waits for its end
+    is_remote = is_owner,     // task: its spawner's view of it; it runs for another strand (pool/remote_child.hpp)
   };
 
   explicit scope_node(std::uint32_t flags) noexcept : flags_(static_cast<std::uint16_t>(flags)) {}

@@ -116,6 +116,11 @@ struct end_hook : custom_wait {
   end_waiter (*who_waits)(end_hook&) noexcept = nullptr;
 };
 
+/// What a task with task_state::is_remote waits for, from its beginning on and for ever: its end on another strand.
+struct remote_place : custom_wait {
+  void (*dropped)(remote_place&) noexcept = nullptr;  // no handle is left
+};
+
 struct task_state : scope_node {
   task_state(executor* runs_on, void* root_frame) noexcept
       : scope_node(is_task), exec(runs_on), current(this), frame_(root_frame) {}
@@ -166,15 +171,14 @@ struct task_state : scope_node {
   /// The body has ended, and the frame is about to go: what is told about it afterwards.
   void end() noexcept {
     promise_base& promise = root();
-    set(finished);
-    ended_at = line_mark_of(promise.waits_at);
-    outcome_ = promise.outcome;
+    end_with(*promise.outcome, line_mark_of(promise.waits_at));
   }
   /// The same for a task whose frame was another one's, which has ended.
-  void end_like(const task_state& other) noexcept {
+  void end_like(const task_state& other) noexcept { end_with(*other.outcome_, other.ended_at); }
+  void end_with(outcome_base& outcome, line_mark at) noexcept {
     set(finished);
-    ended_at = other.ended_at;
-    outcome_ = other.outcome_;
+    ended_at = at;
+    outcome_ = &outcome;
   }
 
   /// Before a suspension: is the scope cancelled, so that it must not even begin?
@@ -191,6 +195,7 @@ struct task_state : scope_node {
   using scope_node::failed;
   using scope_node::finished;
   using scope_node::has;
+  using scope_node::is_remote;
   using scope_node::link;
   using scope_node::marked;
   using scope_node::record_class_;

@@ -166,7 +166,7 @@ class [[nodiscard(ROTA_UNASKED)]] chunked : public stage<S> {
       if (!item) co_return false;
       chunk_.push_back(*std::move(item));
       if (limit_ != never && chunk_.size() == 1)
-        due_ = deadline_after(loop_access::now(loop_access::current()), limit_);
+        due_ = deadline_after(runner_access::now(loop_access::current_runner()), limit_);
     } else {
       auto in_time = co_await move_on_at(to_time_point(due_), this->source_.next());
       if (!in_time || !*in_time) co_return false;
@@ -192,9 +192,9 @@ class [[nodiscard(ROTA_UNASKED)]] throttled : public stage<S> {
   task<next_result_t<S>> next() {
     if (!held_) held_ = co_await this->source_.next();
     if (held_) {
-      event_loop& loop = loop_access::current();
-      if (loop_access::now(loop) < due_) co_await sleep_until(to_time_point(due_));
-      due_ = deadline_after(loop_access::now(loop), gap_);
+      task_runner& runner = loop_access::current_runner();
+      if (runner_access::now(runner) < due_) co_await sleep_until(to_time_point(due_));
+      due_ = deadline_after(runner_access::now(runner), gap_);
     }
     co_return std::exchange(held_, next_result_t<S>());
   }

@@ -1,4 +1,4 @@
-// interval: ticks of a loop's clock, one after another.
+// interval: ticks of the clock of a loop or a pool, one after another.
 #pragma once
 
 #include <coroutine>
@@ -20,7 +20,7 @@ enum class missed_tick : std::uint8_t {
   skip,   ///< leaves out what was missed; the next tick is the next multiple of the period since the first one
 };
 
-/// Ticks for one task at a time: `co_await tick.next()` gives the loop's time for which the tick was due. The first comes at
+/// Ticks for one task at a time: `co_await tick.next()` gives the time of the loop or pool for which the tick was due. The first comes at
 /// once and starts the count. A source that never ends. Cancelling the wait loses no tick.
 class interval {
  public:
@@ -41,25 +41,25 @@ class interval {
     bool await_ready() const noexcept { return false; }
     template <class Promise>
     bool await_suspend(std::coroutine_handle<Promise> handle, detail::line_mark where = ROTA_CALLERS_LINE) {
-      loop_ = &detail::loop_access::loop_of(detail::suspend_at(handle, where));
+      runner_ = &detail::runner_access::of(detail::suspend_at(handle, where));
       return sleep_.await_suspend(handle, where);
     }
     bool withdrawn() const noexcept { return sleep_.withdrawn(); }
     std::optional<time_point> await_resume() {
       sleep_.await_resume();
-      return detail::to_time_point(owner_.give(detail::loop_access::now(*loop_)));
+      return detail::to_time_point(owner_.give(detail::runner_access::now(*runner_)));
     }
 
    private:
     interval& owner_;
     detail::sleep_awaiter sleep_;
-    event_loop* loop_ = nullptr;
+    detail::task_runner* runner_ = nullptr;
   };
   awaiter next() noexcept { return awaiter(*this); }
 
   /// The next tick comes a period from now. In a task.
   void reset() {
-    start_ = due_ = detail::deadline_after(detail::loop_access::now(detail::loop_access::current()), period_);
+    start_ = due_ = detail::deadline_after(detail::runner_access::now(detail::loop_access::current_runner()), period_);
     begun_ = true;
   }
   duration period() const noexcept { return duration(period_); }

@@ -39,12 +39,14 @@ class merge_owner final : public failure_collector {
   }
 
   /// True for the first time.
-  bool begins_on(event_loop& on) {
-    if (loop_ == &on) return false;
-    if (loop_) throw usage_error(usage_error::kind::wrong_loop, "a merge was used by a task of another event loop");
-    loop_ = &on;
+  bool begins_on(task_runner& on) {
+    if (runner_ == &on) return false;
+    if (runner_)
+      throw usage_error(usage_error::kind::wrong_loop,
+                        "a merge was used by a task of another event loop, or by another task of a pool");
+    runner_ = &on;
     set_line(line_mark_of(line_of(*on.running())));
-    link(loop_access::root(on));
+    link(runner_access::root(on));
     return true;
   }
 
@@ -79,7 +81,7 @@ class merge_owner final : public failure_collector {
   };
 
  private:
-  event_loop* loop_ = nullptr;  // null before the start
+  task_runner* runner_ = nullptr;  // null before the start
   custom_wait* first_ = nullptr;
   custom_wait** end_ = &first_;
   bool is_used_ = false;
@@ -165,8 +167,8 @@ class [[nodiscard(ROTA_UNASKED)]] merged {
     state& s = *state_;
     const merge_owner::use in_use(s.owner);
     if (s.ended) co_return std::nullopt;
-    event_loop& loop = loop_access::current();
-    if (s.owner.begins_on(loop)) start(s, loop);
+    task_runner& runner = loop_access::current_runner();
+    if (s.owner.begins_on(runner)) start(s, runner);
     while (!s.owner.first()) {
       if (s.owner.children == 0) {
         co_await finish(s);
@@ -199,10 +201,11 @@ class [[nodiscard(ROTA_UNASKED)]] merged {
     while (s.owner.children != 0) co_await children_awaiter(s.owner, 1, false);
     co_await finish(s);
   }
-  static void start(state& s, event_loop& loop) {
+  static void start(state& s, task_runner& runner) {
     s.closer = close_all(s);
+    const start_here place{runner, s.owner, false};  // on a pool, too: sources and consumer share what they hand over
     try {
-      each(s.sources, [&]<class S>(S& source) { (void)start_task(loop, s.owner, &pump<T, S>, &s.owner, &source); });
+      each(s.sources, [&]<class S>(S& source) { (void)start_task_at(place, &pump<T, S>, &s.owner, &source); });
     } catch (...) {
       scope_tree::cancel(s.owner, cancel_kind::requested, "a merge could not start all its sources",
                          std::source_location::current());

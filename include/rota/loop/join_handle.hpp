@@ -13,6 +13,7 @@
 
 #include <rota/base/error.hpp>
 #include <rota/coro/affinity.hpp>
+#include <rota/coro/task_identity.hpp>
 #include <rota/loop/calls.hpp>
 #include <rota/loop/event_loop.hpp>
 #include <rota/loop/join_cycle.hpp>
@@ -31,8 +32,9 @@ struct join_wait : custom_wait {
   bool suspend(task_state& waiter, void* its_frame) {
     me = &waiter;
     if (joined.exec != waiter.exec) [[unlikely]]
-      throw_usage_error(usage_error::kind::wrong_loop, "%s, awaited a task of another event loop",
-                        describe(waiter).c_str());
+      throw_usage_error(usage_error::kind::wrong_loop, "%s, awaited a task of another event loop%s",
+                        describe(waiter).c_str(),
+                        waiter.exec->is_strand() ? ", or of another task of the pool, which has the handle" : "");
     if (waiter.is_cancelled()) {
       withdrawn = true;
       return false;
@@ -90,6 +92,10 @@ inline void check_retrieved(task_state& task) {
 }
 // Out of line, for most handles go while their task runs or another handle is left.
 ROTA_NOINLINE inline void release_last(task_state& task) noexcept {
+  if (task.has(task_state::is_remote)) [[unlikely]] {
+    auto& wait = *static_cast<remote_place*>(static_cast<custom_wait*>(task.waiting_for()));
+    return wait.dropped(wait);
+  }
   if (!task.has(task_state::finished)) return;
   if (task.has(task_state::failed) && !task.has(task_state::was_cancelled) && !task.has(task_state::retrieved))
       [[unlikely]]
@@ -219,11 +225,10 @@ class join_handle {
   call_handle on_done(F&& f, std::source_location where = std::source_location::current());
 
   /// For reports and debuggers. Empty until set.
-  std::string_view name() const noexcept {
-    return task_ && task_->extras() ? std::string_view(task_->extras()->name) : std::string_view();
-  }
+  std::string_view name() const { return task_ ? detail::name_of(*task_) : std::string_view(); }
+  /// Throws std::bad_alloc.
   join_handle& set_name(std::string name) {
-    if (detail::task_extras* extras = detail::extras_of(checked())) extras->name = std::move(name);
+    detail::set_name(checked(), std::move(name));
     return *this;
   }
 

@@ -72,7 +72,8 @@ struct task_value<task<T>> {
 
 // Queues the first step of the task that make() gives.
 template <class T, class Make>
-[[gnu::always_inline]] inline join_handle<T> start_made(task_runner& runner, task_owner& owner, Make make) {
+[[gnu::always_inline]] inline join_handle<T> start_made(task_runner& runner, task_owner& owner, Make make,
+                                                        bool leaves = true) {
   using record = task_record<T>;
   static_assert(alignof(record) <= 16, "a spawned task's result may be aligned to 16 bytes at most");
   runner_access::reserve_task(runner);
@@ -90,7 +91,7 @@ template <class T, class Make>
   record& its = *new (room) record(runner, frame.address());
   frame.promise().outcome = &its.outcome;
   frame.promise().state = &its;
-  runner_access::start(runner, owner, its);
+  runner_access::start(runner, owner, its, leaves);
   return join_handle<T>(its);
 }
 template <class T>
@@ -98,8 +99,21 @@ join_handle<T> start_given(event_loop& loop, taken_task<T>& given) {
   return start_made<T>(loop, loop_access::root(loop), [&] { return given.take(); });
 }
 
-template <class F, class... Args>
-auto start_task(task_runner& runner, task_owner& owner, F&& f, Args&&... args) {
+/// Below an owner of this strand or loop. One that does not leave stays on its strand (runner_access::start).
+struct start_here {
+  task_runner& runner;
+  task_owner& owner;
+  bool leaves = true;
+
+  template <class T, class Make>
+  [[gnu::always_inline]] join_handle<T> start(Make make) const {
+    return start_made<T>(runner, owner, make, leaves);
+  }
+};
+
+/// `place` is a start_here, or the like (scope/spawn_above.hpp).
+template <class Place, class F, class... Args>
+[[gnu::always_inline]] inline auto start_task_at(const Place& place, F&& f, Args&&... args) {
   static_assert(!is_task<std::remove_cvref_t<F>>,
                 "spawn() takes a callable and its arguments, never a task: write spawn(f, args...), so that functor "
                 "and arguments live in the new task's frame");
@@ -116,7 +130,7 @@ auto start_task(task_runner& runner, task_owner& owner, F&& f, Args&&... args) {
     if constexpr (is_task<result>) {
       using T = typename task_value<result>::type;
       refuse_empty(f, "spawn()");
-      return start_made<T>(runner, owner, [&] {
+      return place.template start<T>([&] {
         if constexpr (is_self_contained<std::decay_t<F>, std::decay_t<Args>...>())
           return detail::invoke(std::forward<F>(f), std::forward<Args>(args)...);
         else
@@ -125,6 +139,10 @@ auto start_task(task_runner& runner, task_owner& owner, F&& f, Args&&... args) {
       });
     }
   }
+}
+template <class F, class... Args>
+auto start_task(task_runner& runner, task_owner& owner, F&& f, Args&&... args) {
+  return start_task_at(start_here{runner, owner}, std::forward<F>(f), std::forward<Args>(args)...);
 }
 
 }  // namespace detail

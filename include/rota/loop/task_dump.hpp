@@ -16,6 +16,7 @@
 #include <rota/base/function_name.hpp>
 #include <rota/base/sys.hpp>
 #include <rota/coro/describe.hpp>
+#include <rota/coro/task_identity.hpp>
 #include <rota/loop/event_loop.hpp>
 #include <rota/loop/join_handle.hpp>
 

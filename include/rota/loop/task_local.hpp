@@ -109,7 +109,7 @@ class [[nodiscard(ROTA_UNAWAITED)]] local_awaiter : local_binding {
 /// the outer value. Children of groups and combinators inherit as well; callbacks that are no task see nothing.
 ///
 /// The object's address is its identity: it must outlive every task in which it is bound, so mostly it is a global. Any
-/// thread may ask, each for the task that runs on it; a bound value belongs to one event loop, and dies with the last
+/// thread may ask, each for the task that runs on it; a bound value belongs to one event loop or pool, and dies with the last
 /// task (and its handles) that knows it.
 template <class T>
 class task_local {

@@ -146,6 +146,18 @@ struct runner_access {
   static void start(task_runner& runner, task_owner& owner, task_state& task, bool leaves = true) noexcept {
     if (runner.inherited_) [[unlikely]]
       task.adopt_extras(runner.take_inherited());
+    begin(runner, owner, task, leaves);
+  }
+  /// The same for one that another strand has made; throws std::bad_alloc.
+  static void start_arrived(task_runner& runner, task_owner& owner, task_state& task, bool leaves) {
+    runner.ready_.reserve();
+    begin(runner, owner, task, leaves);
+  }
+  static void wake_joiners(task_state& task) noexcept { task_runner::wake_joiners(task); }
+
+ private:
+  [[gnu::always_inline]] static void begin(task_runner& runner, task_owner& owner, task_state& task,
+                                           bool leaves) noexcept {
     task.link(owner);
     ++owner.children;
     ++runner.tasks_;

@@ -32,8 +32,11 @@ class fork {
  public:
   [[gnu::always_inline]] fork(strand& home, void* parent) noexcept
       : home_(home), parent_(parent), scope_(home.state.current), outer_(std::exchange(home.forks, this)) {
-    if (home.state.has_extras()) [[unlikely]]
+    if (home.state.has_extras()) [[unlikely]] {
       locals_ = home.state.extras()->locals;
+      has_deadline_ = true;
+      deadline_ = home.deadline_here();
+    }
   }
   fork(const fork&) = delete;
   fork& operator=(const fork&) = delete;
@@ -183,11 +186,13 @@ class fork {
   atomic<stolen_child*> stolen_{nullptr};
   atomic<std::int32_t> left_{0};
   atomic<bool> stop_{false};
+  bool has_deadline_ = false;
   bool is_slow_ = false;  // something happened that leave() must look at
   bool has_scope_ = false;
   bool is_joining_ = false;  // no child of ours runs
 
   // Most forks never need these.
+  nanoseconds deadline_;  // around it
   cancel_kind stop_kind_;
   const char* stop_reason_;
   union {
@@ -270,7 +275,8 @@ ROTA_NOINLINE inline void run_forked(fork_child& child, pool_worker& here) noexc
       me.end();  // before it began; the parent destroys its frame
       return;
     }
-    if (of.locals_) me.lend_locals(*of.locals_);
+    if (of.locals_) me.inherit_locals(of.locals_);
+    if (of.has_deadline_) me.set_outer_deadline(of.deadline_);
     me.enter(it.child.frame);
   };
   const auto ended = [](strand& me) noexcept {
@@ -294,6 +300,9 @@ ROTA_NOINLINE inline void run_forked(fork_child& child, pool_worker& here) noexc
     if (home.leave_in_inbox(it.was_last)) worker.run_next(home);
   };
   auto& made = *new (here.take_spare()) stolen_child(child, here.pool(), begin, ended, child.of->where());
+  strand& parents = child.of->home_;
+  made.runs.parent = &parents;
+  made.runs.identity = parents.identity;
   made.runs.run_on(here);
 }
 

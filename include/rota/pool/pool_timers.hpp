@@ -74,6 +74,10 @@ class pool_timers {
 
   /// Time stands still while the pool is busy, and jumps to the next deadline when it is not: tests. Before anything runs.
   void use_virtual_time() noexcept { virtual_now_.store(sys::now(), std::memory_order_relaxed); }
+  void move_virtual_time(nanoseconds by) noexcept {
+    const mutex_lock guard(mutex_);
+    virtual_now_.store(now() + by, std::memory_order_relaxed);
+  }
   nanoseconds now() const noexcept {
     const nanoseconds time = virtual_now_.load(std::memory_order_relaxed);
     return time == 0 ? sys::now() : time;

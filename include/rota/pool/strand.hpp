@@ -12,7 +12,9 @@
 #include <rota/base/owned.hpp>
 #include <rota/coro/cancellation.hpp>
 #include <rota/coro/executor.hpp>
+#include <rota/coro/task_identity.hpp>
 #include <rota/coro/task_state.hpp>
+#include <rota/loop/deadline_scope.hpp>
 #include <rota/loop/task_runner.hpp>
 #include <rota/pool/pool_core.hpp>
 #include <rota/pool/pool_timers.hpp>
@@ -56,9 +58,7 @@ class strand final : public task_runner, public pool_job {
     };
   }
   ~strand() {
-    root_ = owned<root_owner>();
-    free_extras(state);
-    delete lent_;
+    free_extras(state);  // looks at what is below the task, root_ too
   }
 
   pool_core& pool() const noexcept { return pool_; }
@@ -66,6 +66,12 @@ class strand final : public task_runner, public pool_job {
   pool_worker& worker() const noexcept { return *worker_; }
   void* end_frame() noexcept { return &end_; }
   void end() noexcept { has_ended_ = true; }
+  /// Is the task one of those that `other`'s task has made, or that these have?
+  bool is_below(const task_runner& other) const noexcept {
+    const strand* one = parent;
+    while (one && one != &other) one = one->parent;
+    return one != nullptr;
+  }
   /// False for tasks that live here beside it.
   bool is_main(const task_state& task) const noexcept { return &task == &state; }
   std::source_location made_at() const noexcept { return end_.promise.waits_at; }
@@ -106,15 +112,34 @@ class strand final : public task_runner, public pool_job {
     no_task_runs();  // the frame's parameters are still to be destroyed
     has_ended_ = true;
   }
-  void lend_locals(local_value& outer) noexcept;
+  task_identity* identity_of(task_state& task) noexcept override;
+  nanoseconds outer_deadline() const noexcept override { return outer_deadline_; }
+  /// Before it begins. With extras, so that a fork looks at the deadline.
+  void set_outer_deadline(nanoseconds when) noexcept {
+    if (when != never && extras_of(state)) outer_deadline_ = when;
+  }
+  /// The deadline that reaches what the task does now.
+  nanoseconds deadline_here() noexcept {
+    if (state.current != deadline_of_) {
+      deadline_of_ = state.current;
+      deadline_ = earliest_deadline(*state.current, *this);
+    }
+    return deadline_;
+  }
+  /// What the task that it came from has bound. Before it begins.
+  void inherit_locals(local_value* locals) noexcept;
   due_timers& due() noexcept { return due_; }
 
   task_state state;         // of the task; a root of its own scope tree
   fork* forks = nullptr;    // open ones, the innermost first
   void* context = nullptr;  // of who made it
+  task_identity own_identity;
+  task_identity* identity = &own_identity;
+  strand* parent = nullptr;  // whose task cannot end before this one's; null for the pool's own
 
  private:
   friend struct strand_child;
+  friend class remote_child;
 
   // What the task spawns without a group. It is cancelled with the task, which ends when all of it has ended.
   struct root_owner final : task_owner {
@@ -130,8 +155,17 @@ class strand final : public task_runner, public pool_job {
   };
 
   nanoseconds time() noexcept override { return pool_.timers.now(); }
-  void arm(loop_timer& timer) override { pool_.timers.arm(timer); }
-  void disarm(loop_timer& timer) noexcept override { pool_.timers.disarm(timer, due_); }
+  void arm(loop_timer& timer) override {
+    if ((timer.target & loop_timer::scope_tag) != 0) {
+      (void)extras_of(state);  // so that a fork looks at the deadline
+      deadline_of_ = nullptr;
+    }
+    pool_.timers.arm(timer);
+  }
+  void disarm(loop_timer& timer) noexcept override {
+    deadline_of_ = nullptr;
+    pool_.timers.disarm(timer, due_);
+  }
   task_owner& root() override {
     if (!root_) root_ = owned<root_owner>(new root_owner(state));
     return *root_;
@@ -155,13 +189,15 @@ class strand final : public task_runner, public pool_job {
   const step ended_;
   pool_worker* worker_ = nullptr;
   void* ready_slot_ = nullptr;
+  nanoseconds outer_deadline_ = never;
+  scope_node* deadline_of_ = nullptr;  // whose deadline is known
+  nanoseconds deadline_ = never;
   std::uint32_t stay_ = 0;
   bool has_begun_ = false;
   bool has_ended_ = false;
   strand_inbox inbox_;
   outcome_base top_;  // says that nobody is above
   hook_frame end_;
-  local_value* lent_ = nullptr;
   due_timers due_;
   owned<root_owner> root_;
 };
@@ -173,6 +209,34 @@ inline due_timers& due_timers_for(loop_timer& t) noexcept {
   return static_cast<strand&>(*task.exec).due();
 }
 
+/// A cancel that crosses to another strand.
+class carried_cancel {
+ public:
+  carried_cancel() noexcept = default;
+  carried_cancel(const carried_cancel&) = delete;
+  carried_cancel& operator=(const carried_cancel&) = delete;
+  ~carried_cancel() { cancel_record::release(record_); }
+
+  /// Once.
+  void take(cancel_kind kind, std::string_view reason, std::source_location where) noexcept {
+    record_ = cancel_record::make(kind, reason, where);
+  }
+  /// What the cancel of this task says. A copy: records are counted without atomics.
+  void take(task_state& task) noexcept {
+    scope_node* const by = scope_tree::responsible(&task);
+    if (const cancel_record* const its = by ? scope_tree::record_of(*by) : nullptr)
+      take(its->kind, its->text(), its->where);
+  }
+  void cancel(scope_node& scope) const noexcept {
+    scope_tree::cancel(scope, record_ ? record_->kind : cancel_kind::requested,
+                       record_ ? record_->text() : std::string_view(),
+                       record_ ? record_->where : std::source_location());
+  }
+
+ private:
+  cancel_record* record_ = nullptr;  // null without memory
+};
+
 // A stolen child knows scopes of its parents, which belong to their strands. They cannot end before the child, and a parent
 // hears its messages before it goes on, so the scope lives when this one arrives.
 inline bool strand::cancels_elsewhere(task_state&, scope_node& scope, std::string_view reason,
@@ -181,7 +245,7 @@ inline bool strand::cancels_elsewhere(task_state&, scope_node& scope, std::strin
   if (caller && caller->exec == this) return false;
   struct message : posted {
     scope_node* scope = nullptr;
-    cancel_record* record = nullptr;  // carries the text
+    carried_cancel why;
   };
   auto* made = new (std::nothrow) message;
   if (!made) {
@@ -190,31 +254,22 @@ inline bool strand::cancels_elsewhere(task_state&, scope_node& scope, std::strin
     return true;
   }
   made->scope = &scope;
-  made->record = cancel_record::make(cancel_kind::requested, reason, where);
+  made->why.take(cancel_kind::requested, reason, where);
   made->run = [](posted& self) noexcept {
     auto* const me = static_cast<message*>(&self);
-    const cancel_record* const record = me->record;
-    scope_tree::cancel(*me->scope, cancel_kind::requested, record ? record->text() : std::string_view(),
-                       record ? record->where : std::source_location());
-    cancel_record::release(me->record);
+    me->why.cancel(*me->scope);
     delete me;
   };
   post(*made);
   return true;
 }
 
-// Out of line, for few tasks have task_locals. The chain is the parent's, which outlives this task; only a link of our own is
-// counted, so that two threads never count the same one.
-ROTA_COLD inline void strand::lend_locals(local_value& outer) noexcept {
-  task_extras* const extras = extras_of(state);
-  lent_ = extras ? new (std::nothrow) local_value(nullptr, nullptr) : nullptr;
-  if (!lent_) {
+// Out of line, for few tasks have task_locals.
+ROTA_COLD inline void strand::inherit_locals(local_value* locals) noexcept {
+  if (task_extras* const extras = extras_of(state))
+    extras->locals = local_value::share(locals);
+  else
     report("out of memory: a task of a pool does not see its task_locals");
-    return;
-  }
-  lent_->references = 2;  // never 0: what lies behind is not ours to release
-  lent_->outer = &outer;
-  extras->locals = lent_;
 }
 
 }  // namespace rota::detail

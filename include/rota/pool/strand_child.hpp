@@ -18,6 +18,7 @@
 #include <rota/coro/cancellation.hpp>
 #include <rota/coro/frame_memory.hpp>
 #include <rota/pool/pool_worker.hpp>
+#include <rota/pool/remote_child.hpp>
 #include <rota/pool/strand.hpp>
 
 namespace rota::detail {
@@ -33,29 +34,33 @@ struct strand_child {
   strand_child(strand& parents, task_state& t) noexcept
       : runs(parents.pool(), &begin, &ended, t.root().waits_at, t.frame()), home(parents), task(t) {
     runs.context = this;
+    runs.parent = &parents;
     promise_of(t.frame()).state = &runs.state;
+    if (remote_child* const spawned = remote_child::of(t)) runs.identity = &spawned->identity;
     const task_extras* const extras = t.extras();
-    if (extras && extras->locals) runs.lend_locals(*extras->locals);
+    if (extras && extras->locals) runs.inherit_locals(extras->locals);
+    runs.set_outer_deadline(earliest_deadline(t, parents));
     place.of = news.of = end.of = this;
     place.cancel = [](custom_wait& self) noexcept { static_cast<stay&>(self).of->pass_on_cancel(); };
     task.waits_for(static_cast<custom_wait*>(&place), wait_kind::custom);
   }
-  ~strand_child() { cancel_record::release(why); }
 
   // On the parent's strand, once. When the child has ended meanwhile, nobody hears.
   void pass_on_cancel() noexcept {
     place.cancel = nullptr;
-    scope_node* const by = scope_tree::responsible(&task);
-    const cancel_record* const record = by ? scope_tree::record_of(*by) : nullptr;
-    // A copy: records are counted without atomics.
-    if (record) why = cancel_record::make(record->kind, record->text(), record->where);
+    why.take(task);
     news.run = [](posted& self) noexcept {
       strand_child& me = *static_cast<part&>(self).of;
-      const cancel_record* const given = me.why;
-      scope_tree::cancel(me.runs.state, given ? given->kind : cancel_kind::requested,
-                         given ? given->text() : std::string_view(), given ? given->where : std::source_location());
+      me.why.cancel(me.runs.state);
     };
     runs.post(news);
+  }
+
+  /// Null unless that is what the task waits for.
+  static strand_child* of(task_state& task) noexcept {
+    if (task.wait == 0 || task.waiting_kind() != wait_kind::custom) return nullptr;
+    auto& wait = *static_cast<custom_wait*>(task.waiting_for());
+    return wait.frame || task.has(task_state::is_remote) ? nullptr : static_cast<stay&>(wait).of;
   }
 
   static void begin(strand& s) noexcept {
@@ -76,6 +81,7 @@ struct strand_child {
   }
   void end_at_home() noexcept {
     task.wait = 0;
+    runs.identity->tell_last(task);
     task.end_like(runs.state);
     if (runs.state.has(task_state::started)) {
       task.set(task_state::started);
@@ -97,8 +103,16 @@ struct strand_child {
   stay place;
   part news;
   part end;
-  cancel_record* why = nullptr;
+  carried_cancel why;
 };
+
+inline task_identity* strand::identity_of(task_state& task) noexcept {
+  if (is_main(task)) return identity;
+  if (task.has(task_state::is_remote)) return &remote_child::seen_as(task).identity;
+  if (strand_child* const away = strand_child::of(task)) return away->runs.identity;
+  remote_child* const spawned = remote_child::of(task);
+  return spawned ? &spawned->identity : nullptr;
+}
 
 inline bool strand::sends_away(task_state& task) noexcept {
   if (pool_.keeps_children || task.is_cancelled()) return false;

@@ -1,7 +1,9 @@
 // Task groups: tasks that live and fail together (asyncio: TaskGroup; Trio: nursery).
 #pragma once
 
+#include <atomic>
 #include <concepts>
+#include <coroutine>
 #include <exception>
 #include <source_location>
 #include <string_view>
@@ -9,6 +11,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <rota/base/atomic.hpp>
 #include <rota/base/callable.hpp>
 #include <rota/base/usage_error.hpp>
 #include <rota/coro/affinity.hpp>
@@ -17,7 +20,9 @@
 #include <rota/loop/join_handle.hpp>
 #include <rota/loop/spawn.hpp>
 #include <rota/scope/cleanup.hpp>
+#include <rota/scope/end_watch.hpp>
 #include <rota/scope/failures.hpp>
+#include <rota/scope/spawn_above.hpp>
 #include <rota/scope/task_status.hpp>
 
 namespace rota {
@@ -27,15 +32,25 @@ struct task_group_access;
 }  // namespace detail
 
 /// What the body of with_task_group gets. For the loop and thread of the task that opened it; children may use it, too,
-/// since it outlives them.
+/// since it outlives them, also those that a thread_pool runs on other threads.
 class task_group : detail::failure_collector {
  public:
   /// Starts `f(args...)` as a child, as rota::spawn does: stored, queued, in order. The handle may be dropped. In a
   /// group that is cancelled the child never begins, and its handle says cancelled. Throws usage_error when body and
   /// children have ended (in what defer() runs), std::bad_alloc without having started anything.
+  /// A child on another thread of a pool: the new one belongs to the group soon, at the latest when the spawner has ended;
+  /// the handle is the spawner's.
   template <class F, class... Args>
   auto spawn(F&& f, Args&&... args) {
-    return detail::start_task(checked(), *this, std::forward<F>(f), std::forward<Args>(args)...);
+    detail::task_runner& runner = checked();
+    if (detail::strand* const spawner = caller_below(runner)) [[unlikely]] {
+      arrival on_its_way(*this);
+      const detail::start_above place(*spawner, static_cast<detail::strand&>(runner), this, &arriving_);
+      auto handle = detail::start_task_at(place, std::forward<F>(f), std::forward<Args>(args)...);
+      on_its_way.is_sent();
+      return handle;
+    }
+    return detail::start_task(runner, *this, std::forward<F>(f), std::forward<Args>(args)...);
   }
 
   /// Starts `f(status, args...)` as a child and waits until it calls `status.started(value)`, which gives that value;
@@ -58,19 +73,17 @@ class task_group : detail::failure_collector {
   }
   /// For children on other threads of a pool, too; what one of them asked for is seen soon.
   bool cancel_requested() const noexcept { return cancel_in_sight(); }
-  /// Children that have not ended. As spawn(), not for a child on another thread: usage_error (wrong_thread).
+  /// Children that have not ended. Not for a child on another thread: usage_error (wrong_thread).
   std::size_t size() const {
-    if (host && host->exec->is_strand()) {
-      detail::task_runner& runner = detail::runner_access::of(*host);
-      if (event_loop::current() != &runner) check_place(runner);
-    }
+    refuse_callers_below();
     return children;
   }
 
-  /// When every child has ended, `co_await f(args...)` runs: see cancel_scope::defer.
+  /// When every child has ended, `co_await f(args...)` runs: see cancel_scope::defer. As size().
   template <class Rep, class Period, class F, class... Args>
   void defer(std::chrono::duration<Rep, Period> limit, F&& f, Args&&... args) {
     detail::check_thread(*host, "task_group::defer() was called");
+    refuse_callers_below();
     cleanups_.push(detail::cleanup_limit(limit), std::forward<F>(f), std::forward<Args>(args)...);
   }
 
@@ -98,20 +111,41 @@ class task_group : detail::failure_collector {
     detail::task_runner& runner = detail::runner_access::of(*host);
     if (event_loop::current() != &runner) [[unlikely]]
       check_place(runner);
-    if (ended_) [[unlikely]]
-      detail::throw_usage_error(usage_error::kind::invalid_argument, "the task group of %s was used after it had ended",
-                                detail::describe(*host).c_str());
+    if (ended_.load(std::memory_order_relaxed)) [[unlikely]]
+      refuse_late_callers();
     return runner;
+  }
+  [[noreturn]] ROTA_COLD void refuse_late_callers() const {
+    if (caller_below(detail::runner_access::of(*host)))  // whose thread does not look at the host
+      throw usage_error(usage_error::kind::invalid_argument,
+                        "the task group of a task above was used after it had ended");
+    detail::throw_usage_error(usage_error::kind::invalid_argument, "the task group of %s was used after it had ended",
+                              detail::describe(*host).c_str());
+  }
+  /// On which strand the caller is, if on another one than the group; else null.
+  static detail::strand* caller_below(detail::task_runner& runner) noexcept {
+    if (!runner.is_strand()) return nullptr;
+    executor& here = *detail::running_task()->exec;
+    return &here == &runner ? nullptr : static_cast<detail::strand*>(&here);
+  }
+  void refuse_callers_below() const {
+    if (!host || !host->exec->is_strand()) return;
+    detail::task_runner& runner = detail::runner_access::of(*host);
+    check_place(runner);
+    if (caller_below(runner))
+      throw usage_error(
+          usage_error::kind::wrong_thread,
+          "a child on another thread asked its task group for its size, or deferred something to its end");
   }
   static void check_place(detail::task_runner& runner) {
     if (runner.is_strand()) {
       detail::task_state* const here = detail::running_task();
-      if (!here || here->exec != &runner)
-        detail::throw_usage_error(
-            usage_error::kind::wrong_thread,
-            "a task group of a pool's task was used%s, and is for that task alone: others, its children too, run in "
-            "parallel with it; with_task_group() opens one there, too",
-            detail::by_running_task().c_str());
+      if (!here || (here->exec != &runner &&
+                    !(here->exec->is_strand() && static_cast<detail::strand&>(*here->exec).is_below(runner))))
+        detail::throw_usage_error(usage_error::kind::wrong_thread,
+                                  "a task group of a pool's task was used%s, which is not below that task: nothing "
+                                  "keeps the group open meanwhile",
+                                  detail::by_running_task().c_str());
     } else if (!detail::loop_access::is_own_thread(static_cast<event_loop&>(runner))) {
       throw usage_error(usage_error::kind::wrong_thread,
                         "a task group was used on another thread than its event loop's: spawn_threadsafe() is for any");
@@ -121,10 +155,39 @@ class task_group : detail::failure_collector {
     }
   }
 
+  // A child that another strand has made, and that the group does not count yet. The group and its end look at each other's
+  // word, seq_cst: a call that begins while the group is open finds it open.
+  class arrival {
+   public:
+    explicit arrival(task_group& group) : group_(&group) {
+      group.arriving_.fetch_add(1, std::memory_order_seq_cst);
+      if (!group.ended_.load(std::memory_order_seq_cst)) [[likely]]
+        return;
+      group.arriving_.fetch_sub(1, std::memory_order_release);
+      group.refuse_late_callers();
+    }
+    arrival(arrival&& other) noexcept : group_(std::exchange(other.group_, nullptr)) {}
+    arrival& operator=(arrival&&) = delete;
+    ~arrival() {
+      if (group_) group_->arriving_.fetch_sub(1, std::memory_order_release);
+    }
+
+    task_group& group() const noexcept { return *group_; }
+    /// Who brings it counts it off.
+    void is_sent() noexcept { group_ = nullptr; }
+
+   private:
+    task_group* group_;
+  };
+
   template <class V, class F, class... Args>
   static task<V> start_child(task_group& group, F f, Args... args) {
     detail::task_runner& runner = group.checked();
     detail::task_state& me = co_await detail::this_state_awaiter();
+    if (caller_below(runner)) {
+      auto there = start_child_above<V, F, Args...>(me, runner, arrival(group), std::move(f), std::move(args)...);
+      co_return co_await std::move(there);
+    }
     detail::pending_start<V> pending(group);
     pending.attach(me);
     const detail::pending_start_base::ending at_end(pending);
@@ -134,6 +197,34 @@ class task_group : detail::failure_collector {
     if constexpr (!std::is_void_v<V>) co_return std::move(pending.result).value();
   }
 
+  // The start of a child takes place where the group is, as a task there. A cancel of the caller cancels that task.
+  template <class V, class F, class... Args>
+  static task<V> start_child_above(detail::task_state& me, detail::task_runner& runner, arrival on_its_way, F f,
+                                   Args... args) {
+    const detail::start_above place(static_cast<detail::strand&>(*me.exec), static_cast<detail::strand&>(runner));
+    detail::end_watch end(1);
+    join_handle<V> start = detail::start_task_at(place, &start_arrived_child<V, F, Args...>, std::move(on_its_way),
+                                                 std::move(f), std::move(args)...);
+    end.add(start.task());
+    try {
+      co_await detail::end_watch::awaiter(end, detail::end_watch::goal::all,
+                                          detail::end_watch::awaiter::on_cancel::cancel_them);
+    } catch (const cancelled&) {
+      // Its outcome says so, too, or that it was too late.
+    }
+    if (start.cancelled()) {
+      if (me.is_cancelled()) detail::throw_cancelled(me);
+      throw std::system_error(make_error_code(errc::task_cancelled), "start");
+    }
+    co_return start.take();
+  }
+
+  template <class V, class F, class... Args>
+  static task<V> start_arrived_child(arrival has_come, F f, Args... args) {
+    auto start = start_child<V, F, Args...>(has_come.group(), std::move(f), std::move(args)...);
+    co_return co_await std::move(start);
+  }
+
   // After group.cancel(): no error of its own, but a value that the body did not give cannot be made up.
   static std::exception_ptr ended_early(bool has_value) {
     if (!has_value) return nullptr;
@@ -141,8 +232,31 @@ class task_group : detail::failure_collector {
                                                      "a task group was cancelled before its body had a value"));
   }
 
+  /// Nobody waits for children any more. False: a child is on its way from another strand.
+  bool ends() noexcept {
+    if (!host->exec->is_strand()) {
+      ended_.store(true, std::memory_order_relaxed);
+      return true;
+    }
+    ended_.store(true, std::memory_order_seq_cst);
+    if (arriving_.load(std::memory_order_seq_cst) == 0) return true;
+    ended_.store(false, std::memory_order_relaxed);
+    return false;
+  }
+  // While it waits for such a one, which is about to be posted.
+  struct turn {
+    turn() noexcept {}
+    bool await_ready() const noexcept { return false; }
+    template <class Promise>
+    void await_suspend(std::coroutine_handle<Promise> handle, detail::line_mark where = ROTA_CALLERS_LINE) noexcept {
+      detail::suspend_at(handle, where).exec->resume_later(handle.address());
+    }
+    void await_resume() const noexcept {}
+  };
+
   detail::cleanup_stack cleanups_;
-  bool ended_ = false;      // nobody waits for children any more
+  detail::atomic<bool> ended_{false};
+  detail::atomic<unsigned> arriving_{0};
   bool cut_short_ = false;  // a child was cancelled from outside, neither for itself nor by the group
 };
 
@@ -172,8 +286,11 @@ struct task_group_access {
       }
       error = result.exception();
       if (error) group.cancel_others(error, me.root().waits_at);
-      while (group.children != 0) co_await children_awaiter(group, 1, false);
-      group.ended_ = true;
+      for (;;) {
+        while (group.children != 0) co_await children_awaiter(group, 1, false);
+        if (group.ends()) break;
+        co_await task_group::turn();
+      }
       error = group.conclude(std::move(error));
       if (!group.cleanups_.empty()) error = co_await group.cleanups_.run(std::move(error), where);
       if (error && group.absorbs(error)) error = task_group::ended_early(!std::is_void_v<value>);

@@ -11,6 +11,7 @@
 #include <rota/base/usage_error.hpp>
 #include <rota/coro/cancellation.hpp>
 #include <rota/coro/executor.hpp>
+#include <rota/coro/task_identity.hpp>
 #include <rota/scope/timeout.hpp>
 
 namespace rota {
@@ -37,11 +38,8 @@ inline task_extras& this_task_extras() {
 namespace this_task {
 
 /// What join_handle::set_name() or set_name() gave it; else empty. Until the name changes.
-inline std::string_view name() {
-  const detail::task_extras* extras = detail::this_task_state().extras();
-  return extras ? std::string_view(extras->name) : std::string_view();
-}
-inline void set_name(std::string name) { detail::this_task_extras().name = std::move(name); }
+inline std::string_view name() { return detail::name_of(detail::this_task_state()); }
+inline void set_name(std::string name) { detail::set_name(detail::this_task_state(), std::move(name)); }
 
 /// Unique among all tasks of the process, and never 0. Numbers are given to those who ask, so they do not tell who was
 /// spawned first. From then on reports about a task without a name show it.
@@ -72,17 +70,12 @@ inline void checkpoint() {
 }
 
 /// When the innermost scope is cancelled at the latest: the earliest deadline among it and those around it, also in the
-/// tasks above, up to the first shield. time_point::max(): none; time_point::min(): it is cancelled already.
+/// tasks above, up to the first shield. time_point::max(): none; time_point::min(): it is cancelled already. Of tasks above
+/// that run on other threads of a pool: as it was when they started this one.
 inline time_point deadline() {
   detail::task_state& task = detail::this_task_state();
   if (task.is_cancelled()) return time_point::min();
-  detail::nanoseconds earliest = detail::never;
-  for (scope_node* node = task.current; node; node = node->parent()) {
-    const detail::nanoseconds its = detail::deadline_of(*node);
-    earliest = its < earliest ? its : earliest;
-    if (node->is_shielded()) break;
-  }
-  return detail::to_time_point(earliest);
+  return detail::to_time_point(detail::earliest_deadline(*task.current, *task.exec));
 }
 
 }  // namespace this_task

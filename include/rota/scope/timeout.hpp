@@ -12,44 +12,11 @@
 #include <rota/base/error.hpp>
 #include <rota/coro/cancellation.hpp>
 #include <rota/coro/concepts.hpp>
+#include <rota/loop/deadline_scope.hpp>
 #include <rota/loop/task_runner.hpp>
 
 namespace rota {
 namespace detail {
-
-/// A scope of a task that may have a deadline. (open_scope::has_deadline: the scope is one of these.)
-class deadline_scope : public open_scope {
- public:
-  explicit deadline_scope(std::uint32_t flags = 0) noexcept : open_scope(flags) {}
-  ~deadline_scope() { disarm(); }
-
-  /// Replaces an earlier one; needs a loop unless it is `never`.
-  void set_deadline(nanoseconds when, std::source_location where) {
-    disarm();
-    deadline_set_at = where;
-    alarm_.deadline = when;
-    if (when == never || !host) return;
-    set_in_sight(has_deadline);
-    alarm_.target = reinterpret_cast<std::uintptr_t>(static_cast<open_scope*>(this)) | 1;
-    runner_access::arm(runner_access::of(*host), alarm_);
-  }
-  nanoseconds deadline() const noexcept { return alarm_.deadline; }
-  void disarm() noexcept {
-    if (alarm_.target != 0) {
-      runner_access::disarm(static_cast<task_runner&>(*host->exec), alarm_);
-      alarm_.target = 0;
-    }
-  }
-
- private:
-  loop_timer alarm_;
-};
-
-/// The deadline of this very scope; `never` if it has none.
-inline nanoseconds deadline_of(scope_node& node) noexcept {
-  if (!scope_tree::is_timed(node)) return never;
-  return static_cast<deadline_scope&>(static_cast<open_scope&>(node)).deadline();
-}
 
 // An empty answer says that the scope was cancelled.
 template <class T>
