@@ -1,5 +1,5 @@
-// A replicated counter, tried in many simulated worlds: a lossy network, partitions, crashes. No kernel, no real time.
-// Run: simulated_cluster           200 seeds; "every replica agrees" or the smallest run that breaks it
+// Shows: a replicated counter, tried in many simulated worlds: a lossy network, partitions, crashes. No kernel, no real time.
+// Run:   build/release/examples/simulated_cluster        200 seeds; "every replica agrees" or the smallest run that breaks it
 //      simulated_cluster --bug     with a bug planted (a replica keeps its counts in memory), so that there is something to find
 #include <rota/rota.hpp>
 #include <rota/testing/explorer.hpp>
