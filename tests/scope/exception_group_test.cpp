@@ -235,6 +235,20 @@ TEST_CASE("a hundred levels of nesting") {
   REQUIRE(lines_of(group) == 102);
 }
 
+TEST_CASE("the printed form of deep and of wide nests is limited, too") {
+  exception_group deep("innermost", {one(runtime("a"))});
+  for (int i = 0; i != 1000; ++i) deep = exception_group("level", {one(deep)});
+  REQUIRE(std::string_view(deep.what()).size() < 40'000);
+  REQUIRE_THAT(std::string(deep.what()), Catch::Matchers::EndsWith(" ..."));
+  REQUIRE(deep.only<std::runtime_error>() != nullptr);
+
+  exception_group wide("leaves", std::vector(20, one(runtime("a"))));
+  for (int i = 0; i != 3; ++i) wide = exception_group("twenty", std::vector(20, one(wide)));
+  REQUIRE(std::string_view(wide.what()).size() < 40'000);
+  REQUIRE_THAT(std::string(wide.what()), Catch::Matchers::EndsWith(" more"));
+  REQUIRE(wide.flatten().size() == 160'000);
+}
+
 TEST_CASE("any thread may read, copy and drop a group") {
   const exception_group group = nested();
   std::vector<std::thread> threads;

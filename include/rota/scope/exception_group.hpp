@@ -44,7 +44,7 @@ class exception_group : public std::exception {
     if (shared_->references.fetch_sub(1, std::memory_order_acq_rel) == 1) delete shared_;
   }
 
-  /// For people: the message and a line for each member, nested ones indented below it.
+  /// For people: the message and a line for each member, nested ones indented below it; 20 members of a group, 32 KiB.
   const char* what() const noexcept override { return shared_->text.c_str(); }
   const std::string& message() const noexcept { return shared_->message; }
   const std::vector<member>& members() const noexcept { return shared_->members; }
@@ -95,19 +95,27 @@ class exception_group : public std::exception {
     void print(const std::vector<member>& all, std::size_t indent) {
       std::size_t shown = 0;
       for (const member& m : all) {
-        if (shown++ == most_shown) {
-          text += '\n' + std::string(indent, ' ') + "- and " + std::to_string(all.size() - most_shown) + " more";
+        if (shown == most_shown || text.size() >= longest_text) {
+          text += '\n' + std::string(indent, ' ') + "- and " + std::to_string(all.size() - shown) + " more";
           return;
         }
+        ++shown;
         text += '\n' + std::string(indent, ' ') + "- " + m.where + (m.where.empty() ? "" : ": ");
         const auto* nested = as<exception_group>(m.error);
         append_indented(nested ? nested->what() : detail::describe(m.error).c_str(), indent + 2);
       }
     }
     void append_indented(std::string_view lines, std::size_t indent) {
-      for (const char c : lines) {
-        text += c;
-        if (c == '\n') text.append(indent, ' ');
+      for (;;) {
+        const std::size_t end = lines.find('\n');
+        text += lines.substr(0, end);
+        if (end == std::string_view::npos) return;
+        if (text.size() >= longest_text) {
+          text += " ...";
+          return;
+        }
+        text.append(1, '\n').append(indent, ' ');
+        lines.remove_prefix(end + 1);
       }
     }
 
@@ -117,6 +125,9 @@ class exception_group : public std::exception {
     std::string text;
   };
   static constexpr std::size_t most_shown = 20;
+  // Each group of a nest has a text, and copies those of its members: without an end, a thousand levels took a quarter of a
+  // minute, and four levels of twenty members each had several MB.
+  static constexpr std::size_t longest_text = 32 * 1024;  // no further member or line begins after that
 
   // The exception object itself: std::exception_ptr refers to it, rethrowing does not copy it (Itanium C++ ABI).
   template <class E>
