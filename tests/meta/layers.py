@@ -32,12 +32,10 @@ MAY_INCLUDE = {
 # Only these know a backend folder, reactor/<backend>/, from outside.
 OPENS_BACKENDS = {"reactor/open_reactor.hpp", "testing"}
 NOT_IN_UMBRELLA = {"ext", "testing"}
-# Headers that rota.hpp leaves to those who need them, and what would make every file dear to compile.
+# Headers that rota.hpp leaves to those who need them, and what would make every file dear to compile (include_cost_test.py).
 COSTLY = {"adapt/spawn_threadsafe.hpp": "<future> and <thread>", "pool/lane_stop.hpp": "<stop_token>",
           "scope/parallel_sort.hpp": "<algorithm> and <functional>",
           "scope/stop_token.hpp": "<stop_token>"}
-# What each of them costs a compiler is a good part of what all of rota.hpp costs; the umbrella does without.
-DEAR = {"chrono", "functional", "future", "iostream", "mutex", "ranges", "regex", "sstream", "stop_token", "thread"}
 
 STANDARD = re.compile(r"[a-z0-9_]+$|bits/chrono\.h$")  # <vector>, <coroutine>; base/clock.hpp says why the last
 SYSTEM = re.compile(
@@ -143,10 +141,6 @@ def check(repository):
     for name in headers:
         if name not in reached and folder_of(name) not in NOT_IN_UMBRELLA and name not in COSTLY:
             faults.append(f"{name}: rota.hpp does not reach it")
-    for name in reached:
-        for text in headers.get(name, ([], []))[1]:
-            if text in DEAR and name not in COSTLY and name != "base/clock.hpp":  # where nothing but <chrono> will do, it has it
-                faults.append(f"{name}: includes <{text}>, which everybody would pay for: do without, or stay out of rota.hpp")
     return faults
 
 

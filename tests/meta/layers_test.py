@@ -57,10 +57,6 @@ class PlantedFaults(unittest.TestCase):
         self.expect_only("net/ may not include reactor/", net__tcp=["<rota/reactor/open_reactor.hpp>"])
         self.expect("net/ may not include testing/", net__tcp=["<rota/testing/run_simulated.hpp>"])
 
-    def test_a_dear_standard_header(self):
-        self.expect_only("includes <functional>, which everybody would pay for", loop__sleep=["<functional>"])
-        self.assertEqual(faults_with(testing__run_simulated=["<functional>"]), [])
-
     def test_wrong_direction_through_a_relative_path(self):
         self.expect("coro/ may not include reactor/", coro__task=['"../reactor/operation.hpp"'])
 

@@ -150,9 +150,9 @@ class event_loop final : public detail::task_runner, public callback_layer {
   void dump(std::FILE* to = stderr);
 
   // ---- executor: for the library
-  void cancel_wait(detail::task_state& task) noexcept override;
-  void* waiting_frame(detail::task_state& task) noexcept override;
-  void cancel_begins(detail::task_state& task, detail::cancel_record* record) noexcept override;
+  inline void cancel_wait(detail::task_state& task) noexcept override;
+  inline void* waiting_frame(detail::task_state& task) noexcept override;
+  inline void cancel_begins(detail::task_state& task, detail::cancel_record* record) noexcept override;
 
  private:
   friend detail::loop_access;

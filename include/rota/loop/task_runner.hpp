@@ -36,9 +36,9 @@ struct runner_access;
 
 class task_runner : public executor {
  public:
-  void task_finished(task_state& task) noexcept override;
-  void cancel_wait(task_state& task) noexcept override;
-  void* waiting_frame(task_state& task) noexcept override;
+  inline void task_finished(task_state& task) noexcept override;
+  inline void cancel_wait(task_state& task) noexcept override;
+  inline void* waiting_frame(task_state& task) noexcept override;
 
  protected:
   using executor::executor;

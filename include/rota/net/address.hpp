@@ -5,8 +5,8 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include <charconv>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <string_view>
@@ -91,9 +91,11 @@ class address {
     }
     if (char* zone = std::strchr(text, '%')) {
       *zone++ = 0;
-      const char* const end = text + host.size();
-      const auto [rest, error] = std::from_chars(zone, end, storage_.v6.sin6_scope_id);
-      if (error != std::errc() || rest != end) return false;
+      if (*zone < '0' || *zone > '9') return false;  // strtoul would take a sign or a space
+      char* rest = nullptr;
+      const unsigned long scope = std::strtoul(zone, &rest, 10);
+      if (*rest != 0 || scope > UINT32_MAX) return false;
+      storage_.v6.sin6_scope_id = static_cast<std::uint32_t>(scope);
     }
     if (::inet_pton(AF_INET6, text, &storage_.v6.sin6_addr) != 1) return false;
     storage_.v6.sin6_family = AF_INET6;

@@ -103,16 +103,16 @@ class strand final : public task_runner, public pool_job {
     }
   }
 
-  void cancel_has_spread(task_state&) noexcept override;
-  bool cancels_elsewhere(task_state&, scope_node& scope, std::string_view reason,
-                         std::source_location where) noexcept override;
+  inline void cancel_has_spread(task_state&) noexcept override;
+  inline bool cancels_elsewhere(task_state&, scope_node& scope, std::string_view reason,
+                                std::source_location where) noexcept override;
   void task_finished(task_state& task) noexcept override {
     if (!is_main(task)) return task_runner::task_finished(task);
     task.end();
     no_task_runs();  // the frame's parameters are still to be destroyed
     has_ended_ = true;
   }
-  task_identity* identity_of(task_state& task) noexcept override;
+  inline task_identity* identity_of(task_state& task) noexcept override;
   nanoseconds outer_deadline() const noexcept override { return outer_deadline_; }
   /// Before it begins. With extras, so that a fork looks at the deadline.
   void set_outer_deadline(nanoseconds when) noexcept {
@@ -170,7 +170,7 @@ class strand final : public task_runner, public pool_job {
     if (!root_) root_ = owned<root_owner>(new root_owner(state));
     return *root_;
   }
-  bool sends_away(task_state& task) noexcept override;
+  inline bool sends_away(task_state& task) noexcept override;
   void fire_due() noexcept {
     while (loop_timer* t = pool_.timers.take(due_)) fire(*t);
   }

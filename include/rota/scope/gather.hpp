@@ -3,8 +3,8 @@
 #pragma once
 
 #include <cstddef>
-#include <iterator>
 #include <optional>
+#include <span>
 #include <system_error>
 #include <tuple>
 #include <type_traits>

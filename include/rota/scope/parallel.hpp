@@ -13,8 +13,8 @@
 
 #include <concepts>
 #include <cstddef>
-#include <iterator>
 #include <optional>
+#include <span>
 #include <tuple>
 #include <type_traits>
 #include <utility>

@@ -7,8 +7,8 @@
 #include <concepts>
 #include <cstddef>
 #include <exception>
-#include <iterator>  // brings the concepts of ranges; <ranges> is dear
 #include <optional>
+#include <span>  // brings the concepts of ranges and std::begin; <iterator> and <ranges> are dear
 #include <tuple>
 #include <type_traits>
 #include <utility>

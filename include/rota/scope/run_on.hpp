@@ -3,7 +3,6 @@
 
 #include <coroutine>
 #include <exception>
-#include <memory>
 #include <system_error>
 #include <type_traits>
 #include <utility>

@@ -7,8 +7,8 @@
 
 #include <coroutine>
 #include <cstddef>
-#include <iterator>
 #include <new>
+#include <span>
 #include <system_error>
 #include <tuple>
 #include <type_traits>
