@@ -40,32 +40,41 @@ struct mutex_model {
   int inside = 0;
 };
 
+/// Who was served when. Within one moment of the world it cannot be told: one that need not wait may go on while another one,
+/// served before, has not run yet.
+class in_order {
+ public:
+  void add(race& r, std::size_t number) {
+    const rota::detail::nanoseconds now = rota::detail::loop_access::now(rota::detail::loop_access::current());
+    if (now != moment_ && latest_ > before_) before_ = latest_;
+    moment_ = now;
+    r.expect(number > before_, "whoever came first is served first, whatever it wants");
+    if (number > latest_) latest_ = number;
+  }
+
+ private:
+  rota::detail::nanoseconds moment_ = 0;
+  std::size_t latest_ = 0;
+  std::size_t before_ = 0;  // the latest before this moment
+};
+
 struct semaphore_model {
   explicit semaphore_model(race& its) : r(its), limit(1 + r.below(5)), s(limit) {}
 
   task<> visit() {
     const std::size_t n = 1 + r.below(limit);
     any_thread::semaphore::permits permits;
+    const std::size_t mine = ++came;
     if (r.one_in(5)) permits = s.try_acquire(n);
-    if (!permits) {
-      const std::size_t mine = ++came;
-      const std::size_t before = returned;
-      permits = co_await s.acquire(n);
-      // Who need not wait may go on while one that was served before has not run yet.
-      const bool has_waited = returned != before;
-      r.expect(!has_waited || mine > last_served, "whoever came first is served first, whatever it wants");
-      if (has_waited) last_served = mine;
-    }
+    if (!permits) permits = co_await s.acquire(n);
+    served.add(r, mine);
     out += n;
     r.expect(out <= limit, "no more permits are out than there are");
     const struct back {
-      semaphore_model& its;
+      std::size_t& out;
       std::size_t n;
-      ~back() {
-        its.out -= n;
-        ++its.returned;
-      }
-    } later{*this, n};
+      ~back() { out -= n; }
+    } later{out, n};
     co_await r.pause();
     if (r.one_in(4)) {
       permits.forget();
@@ -79,8 +88,7 @@ struct semaphore_model {
   std::size_t limit;
   any_thread::semaphore s;
   std::size_t came = 0;
-  std::size_t last_served = 0;
-  std::size_t returned = 0;  // how often permits were
+  in_order served;
   std::size_t out = 0;
 };
 
