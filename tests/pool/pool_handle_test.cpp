@@ -1,5 +1,6 @@
 // pool.spawn and its handle.
 #include <atomic>
+#include <cstddef>
 #include <memory>
 #include <stdexcept>
 #include <thread>
@@ -144,6 +145,36 @@ TEST_CASE("a function that is cancelled before it began never runs, one that run
   pool.reset();
   REQUIRE(third.done());
   REQUIRE_FALSE(ran);
+}
+
+TEST_CASE("what a spawned function or task was given is gone when it has ended, though its handle is still there") {
+  thread_pool pool(1);
+  const auto given = std::make_shared<int>(1);
+  const auto returns = [](const std::shared_ptr<int>&) -> task<> { co_return; };
+  const auto owns = [given]() -> task<> { co_await rota::yield(); };
+  std::vector<rota::pool_handle<>> handles;
+  handles.push_back(pool.spawn([given] {}));
+  handles.push_back(pool.spawn([](const std::shared_ptr<int>&) {}, given));
+  handles.push_back(pool.spawn(returns, given));
+  handles.push_back(pool.spawn(owns));
+  for (rota::pool_handle<>& one : handles) rota::sync_wait(one);
+  CHECK(given.use_count() == 2);  // and the lambda's
+
+  // Neither begins.
+  std::atomic<bool> begun{false}, go{false};
+  auto busy = pool.spawn([&] {
+    begun.store(true);
+    while (!go.load()) std::this_thread::yield();
+  });
+  while (!begun.load()) std::this_thread::yield();
+  handles.push_back(pool.spawn([](const std::shared_ptr<int>&) {}, given));
+  handles.push_back(pool.spawn(returns, given));
+  for (std::size_t i = 4; i != 6; ++i) handles[i].cancel();
+  go.store(true);
+  for (std::size_t i = 4; i != 6; ++i)
+    CHECK(rota_test::error_code_of([&] { rota::sync_wait(handles[i]); }) == rota::errc::task_cancelled);
+  rota::sync_wait(busy);
+  CHECK(given.use_count() == 2);
 }
 
 TEST_CASE("an empty handle is refused") {

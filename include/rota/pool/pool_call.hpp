@@ -2,6 +2,7 @@
 #pragma once
 
 #include <coroutine>
+#include <optional>
 #include <source_location>
 #include <system_error>
 #include <tuple>
@@ -50,7 +51,7 @@ class stored_call {
   using value = typename result::type;
 
   template <class G, class... As>
-  explicit stored_call(G&& f, As&&... args) : f_(static_cast<G&&>(f)), args_(static_cast<As&&>(args)...) {}
+  explicit stored_call(G&& f, As&&... args) : given_(std::in_place, static_cast<G&&>(f), static_cast<As&&>(args)...) {}
 
   void call_plain() noexcept {
     try {
@@ -94,7 +95,9 @@ class stored_call {
     return error ? is_cancellation(*error) : !outcome.is_done();
   }
 
-  F& function() noexcept { return f_; }
+  F& function() noexcept { return given_->f; }
+  /// It has ended, or will not begin: what it was given may be what others wait for to go.
+  void forget() noexcept { given_.reset(); }
   task<value> make_task()
     requires result::is_coroutine
   {
@@ -106,11 +109,17 @@ class stored_call {
  private:
   decltype(auto) invoke_stored() {
     return std::apply(
-        [this](Args&... args) -> decltype(auto) { return detail::invoke(std::move(f_), std::move(args)...); }, args_);
+        [this](Args&... args) -> decltype(auto) { return detail::invoke(std::move(given_->f), std::move(args)...); },
+        given_->args);
   }
 
-  F f_;
-  std::tuple<Args...> args_;
+  struct given {
+    template <class G, class... As>
+    explicit given(G&& g, As&&... as) : f(static_cast<G&&>(g)), args(static_cast<As&&>(as)...) {}
+    F f;
+    std::tuple<Args...> args;
+  };
+  std::optional<given> given_;
 };
 
 /// Whoever waits for something that happens on another thread: it is told by a post to its executor.

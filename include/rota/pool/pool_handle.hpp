@@ -141,7 +141,8 @@ class spawned_task final : public spawned_call<F, Args...> {
       : spawned_call<F, Args...>(static_cast<As&&>(f_and_args)...), root_(*this, pool) {}
   void start() noexcept {
     if (pool_access::roots(root_.pool).start(root_)) return;
-    this->tell_waiters();  // it came to nothing
+    this->call_.forget();  // it came to nothing
+    this->tell_waiters();
     this->release();
   }
 
@@ -153,6 +154,7 @@ class spawned_task final : public spawned_call<F, Args...> {
     static void begin(strand& s) noexcept { of(s).call_.begin_task(s); }
     static void ended(strand& s) noexcept {
       spawned_task& self = of(s);
+      self.call_.forget();
       self.tell_waiters();
       pool_access::roots(self.root_.pool).remove(self.root_);
       self.release();
@@ -193,6 +195,7 @@ class spawned_function final : public spawned_call<F, Args...> {
       };
       drop = [](pool_job& self) noexcept {
         spawned_function& mine = static_cast<job&>(self).owner;
+        mine.call_.forget();
         mine.tell_waiters();
         mine.release();
       };

@@ -96,7 +96,8 @@ class thread_pool {
   template <class F, class... Args>
   detail::pool_call<std::decay_t<F>, std::decay_t<Args>...> run(F&& f, Args&&... args);
 
-  /// Starts f(args...), which returns a task, or is a plain function, without waiting. The handle may be awaited on any
+  /// Starts f(args...), which returns a task, or is a plain function, without waiting. f and args are stored, decayed, until it
+  /// has ended, however long the handle stays. The handle may be awaited on any
   /// executor; dropping it leaves the task running, and an error that nobody retrieved is reported. Throws std::bad_alloc.
   template <class F, class... Args>
   [[nodiscard("a dropped handle leaves the task running; cast to void to say that this is meant")]] auto spawn(
