@@ -1,204 +1,37 @@
 // select(case...): waits for several things at once and does one of them. Receives, sends and the like wait in their
 // lists, all at the same time; the first that is granted takes the others out, in the same moment, so that they have not
-// happened. No task, no allocation. Everything else that can be awaited (a sleep, a task, a read) is run by a child.
+// happened. No task, no allocation. Where some wait for other threads, the others have lost in the same moment, and are taken
+// out before the task goes on (select_decision.hpp). Everything else that can be awaited (a sleep, a task, a read) is run by
+// a child.
 // A condition's wait lets go of its mutex, and has it again before the select goes on, whoever was first.
 #pragma once
 
-#include <concepts>
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
-#include <optional>
 #include <system_error>
 #include <tuple>
 #include <type_traits>
 #include <utility>
 
 #include <rota/base/error.hpp>
-#include <rota/base/report.hpp>
 #include <rota/base/usage_error.hpp>
 #include <rota/coro/cancellation.hpp>
 #include <rota/coro/concepts.hpp>
 #include <rota/loop/event_loop.hpp>
-#include <rota/loop/sleep.hpp>
 #include <rota/loop/task_owner.hpp>
+#include <rota/scope/select_cases.hpp>
+#include <rota/scope/select_result.hpp>
 #include <rota/scope/together.hpp>
+#include <rota/sync/remote_wait_list.hpp>
+#include <rota/sync/select_decision.hpp>
 #include <rota/sync/wait_list.hpp>
 
 namespace rota {
 
 namespace detail {
 
-/// An awaiter that can stand in a select without a task of its own: try_now() does it, if that can be done at once;
-/// list() is where to wait otherwise; channel() tells whether two cases have to do with the same thing.
-template <class A>
-concept list_case = std::derived_from<std::remove_cvref_t<A>, list_wait> && requires(std::remove_reference_t<A>& a) {
-  { a.try_now() } -> std::same_as<bool>;
-  { a.list() } -> std::same_as<wait_list&>;
-  { a.channel() } -> std::convertible_to<const void*>;
-};
-
-/// One that lets go of a mutex for as long as the select waits.
-template <class A>
-concept relocking_case = list_case<A> && requires(std::remove_reference_t<A>& a) { a.let_go(); };
-
-template <bool Biased, class... As>
-class select_awaiter;
-
-template <class V>
-struct selected_value {
-  using type = std::optional<std::remove_cvref_t<V>>;
-};
-template <>
-struct selected_value<void> {
-  using type = bool;
-};
-
-}  // namespace detail
-
-/// What a select has done: one case, index(), and its value. A case that was run by a child may have succeeded before the
-/// cancel reached it, although it lost; then it has a value, too. If nobody looks at that, it is reported.
-template <class... Vs>
-class [[nodiscard]] select_result {
- public:
-  select_result(select_result&& other) noexcept
-      : values_(std::move(other.values_)), index_(other.index_), late_(std::exchange(other.late_, 0)) {}
-  select_result& operator=(select_result&&) = delete;
-  ~select_result() {
-    if (late_ != 0) [[unlikely]]
-      report_late();
-  }
-
-  /// Of the case that was first, as they were written.
-  std::size_t index() const noexcept { return index_; }
-  /// The case has happened. At most one but for index(), and only among those that a child runs.
-  template <std::size_t I>
-  bool has() const noexcept {
-    if constexpr (std::is_same_v<std::tuple_element_t<I, decltype(values_)>, bool>) late_ &= ~bit(I);
-    return static_cast<bool>(std::get<I>(values_));
-  }
-  /// Its value. Throws usage_error (no_value) when it has not happened.
-  template <std::size_t I>
-  auto& get() {
-    if (!has<I>()) throw usage_error(usage_error::kind::no_value, "this case of the select has not happened");
-    late_ &= ~bit(I);
-    return *std::get<I>(values_);
-  }
-
- private:
-  template <bool Biased, class... As>
-  friend class detail::select_awaiter;
-  select_result() noexcept = default;
-
-  static constexpr std::uint64_t bit(std::size_t i) noexcept { return std::uint64_t{1} << i; }
-  ROTA_COLD void report_late() const noexcept {
-    for (std::size_t i = 0; i != sizeof...(Vs); ++i)
-      if ((late_ & bit(i)) != 0)
-        report("case %zu of a select had succeeded although case %zu was first, and nobody asked", i, index_);
-  }
-
-  std::tuple<typename detail::selected_value<Vs>::type...> values_{};
-  std::size_t index_ = 0;
-  mutable std::uint64_t late_ = 0;  // by case: it has a value that nobody has looked at, and was not the first
-};
-
-namespace detail {
-
 inline constexpr std::size_t no_case = SIZE_MAX;
-
-template <class A>
-class waiting_case {
- public:
-  static constexpr bool is_child = false;
-  static constexpr bool is_sleep = false;
-  static constexpr bool relocks = relocking_case<A>;
-  using value = await_result_t<A>;
-
-  explicit waiting_case(A&& a) noexcept : awaiter_(a) {}
-  void belongs_to(task_state& me, void* frame) {
-    awaiter_.list().used_by(me);
-    awaiter_.task = &me;
-    awaiter_.frame = frame;
-  }
-  bool try_now(task_runner*) { return awaiter_.try_now(); }
-  void enter(void (*granted)(waiter&) noexcept) {
-    awaiter_.granted = granted;
-    awaiter_.list().push(awaiter_);
-  }
-  auto& awaiter() noexcept { return awaiter_; }
-  // In two steps: whoever is told may give what others stand for in its list, and all of this select must be out by then.
-  void leave() noexcept {
-    left_ = awaiter_.place_in != nullptr;
-    if (left_) awaiter_.place_in->remove(awaiter_);
-  }
-  void tell() noexcept {
-    if (left_) awaiter_.list().tell_withdrawn();
-  }
-  bool is(const waiter& w) const noexcept { return static_cast<const waiter*>(&awaiter_) == &w; }
-  bool is(const task_state&) const noexcept { return false; }
-  const void* channel() const noexcept { return awaiter_.channel(); }
-  const wait_list* list() const noexcept { return &awaiter_.list(); }
-  bool succeeded() const noexcept { return false; }  // unless it is the first
-  value take() { return awaiter_.await_resume(); }
-
- private:
-  std::remove_reference_t<A>& awaiter_;  // the argument itself
-  bool left_ = false;
-};
-
-template <class A>
-class child_case {
- public:
-  static constexpr bool is_child = true;
-  static constexpr bool is_sleep = std::is_same_v<std::remove_cvref_t<A>, sleep_awaiter>;
-  static constexpr bool relocks = false;
-  using value = typename held_child<A>::value;
-
-  explicit child_case(A&& a) : sleep_(sleep_of(a)), child_(static_cast<A&&>(a)) { refuse_unless_argument<A>(); }
-  bool try_now([[maybe_unused]] task_runner* runner) noexcept {
-    if constexpr (is_sleep) passed_ = runner && sleep_->has_passed(*runner);
-    return passed_;
-  }
-  void make(line_mark where) {
-    child_.make(where);
-    begun_ = true;
-  }
-  void start(task_runner& runner, task_owner& owner) noexcept { child_.start(runner, owner, held_child<A>::leaves); }
-  bool is(const waiter&) const noexcept { return false; }
-  bool is(const task_state& child) const noexcept { return begun_ && child_.is(&child); }
-  const void* channel() const noexcept { return nullptr; }
-  const wait_list* list() const noexcept { return nullptr; }
-  bool succeeded() const noexcept { return begun_ && child_.has_value(); }
-  value take() {
-    if constexpr (is_sleep) {
-      if (passed_) return;
-    }
-    return child_.take();
-  }
-
- private:
-  static const sleep_awaiter* sleep_of(const std::remove_reference_t<A>& a) noexcept {
-    if constexpr (is_sleep)
-      return &a;
-    else
-      return nullptr;
-  }
-
-  const sleep_awaiter* const sleep_;  // the argument itself, which is not moved
-  bool passed_ = false;
-  held_child<A> child_;
-  bool begun_ = false;
-};
-
-template <class A>
-struct case_for {
-  using type = child_case<A>;
-};
-template <list_case A>
-struct case_for<A> {
-  using type = waiting_case<A>;
-};
 
 /// Owns the children of a select.
 template <class Select>
@@ -212,17 +45,23 @@ class select_children : public task_owner {
 };
 template <class Select>
 class no_children {};
+class no_decision {};
 
 template <bool Biased, class... As>
 class [[nodiscard(ROTA_UNAWAITED)]] select_awaiter
     : public custom_wait,
-      public std::conditional_t<(case_for<As>::type::is_child || ...), select_children<select_awaiter<Biased, As...>>,
-                                no_children<select_awaiter<Biased, As...>>> {
-  using result = select_result<typename case_for<As>::type::value...>;
-  static constexpr std::size_t child_count = (std::size_t{case_for<As>::type::is_child} + ...);
+      public std::conditional_t<((case_in<As, As...>::kind == case_kind::child) || ...),
+                                select_children<select_awaiter<Biased, As...>>,
+                                no_children<select_awaiter<Biased, As...>>>,
+      public std::conditional_t<some_for_any_thread<As...>, select_decision, no_decision> {
+  template <class A>
+  using case_of = case_in<A, As...>;
+  using result = select_result<typename case_of<As>::value...>;
+  static constexpr std::size_t child_count = (std::size_t{case_of<As>::kind == case_kind::child} + ...);
   static constexpr bool only_children = child_count == sizeof...(As);
-  static constexpr bool can_try = !only_children || (case_for<As>::type::is_sleep || ...);
-  static constexpr bool relocks = (case_for<As>::type::relocks || ...);
+  static constexpr bool decides_elsewhere = some_for_any_thread<As...>;
+  static constexpr bool can_try = !only_children || (case_of<As>::is_sleep || ...);
+  static constexpr bool relocks = (case_of<As>::relocks || ...);
   static_assert(sizeof...(As) <= 64, "a select has 64 cases at most");
 
  public:
@@ -265,10 +104,16 @@ class [[nodiscard(ROTA_UNAWAITED)]] select_awaiter
   void each(F f) {
     each_of(f, std::index_sequence_for<As...>());
   }
+  template <case_kind Kind, class F>
+  void each_that_is(F f) {
+    each([&](auto index, auto& one) {
+      if constexpr (std::remove_reference_t<decltype(one)>::kind == Kind) f(index, one);
+    });
+  }
   template <class F>
   void each_in_a_list(F f) {
     each([&](auto index, auto& one) {
-      if constexpr (!std::remove_reference_t<decltype(one)>::is_child) f(index, one);
+      if constexpr (std::remove_reference_t<decltype(one)>::kind != case_kind::child) f(index, one);
     });
   }
   template <class F>
@@ -299,36 +144,70 @@ class [[nodiscard(ROTA_UNAWAITED)]] select_awaiter
     }
     if constexpr (!only_children) {
       refuse_both_sides(me);
-      each_in_a_list([&](auto, auto& one) { one.belongs_to(me, frame); });
+      each_that_is<case_kind::of_loop>([&](auto, auto& one) { one.belongs_to(me, frame); });
     }
     if constexpr (can_try) {
       const std::size_t first = Biased ? 0 : me.exec->draw() % sizeof...(As);
       if (try_from(first, sizeof...(As)) || (first != 0 && try_from(0, first))) return me.exec->takes_turns(frame);
     }
-    wait(me, where);
-    return true;
+    return wait(me, where);
   }
   bool try_from(std::size_t from, std::size_t to) {
     [[maybe_unused]] task_runner* runner = nullptr;
-    if constexpr ((case_for<As>::type::is_sleep || ...)) runner = &runner_access::of(*me_);
+    if constexpr ((case_of<As>::is_sleep || ...)) runner = &runner_access::of(*me_);
     each([&](auto index, auto& one) {
       if (winner_ == no_case && index >= from && index < to && one.try_now(runner)) winner_ = index;
     });
     return winner_ != no_case;
   }
-  void wait(task_state& me, [[maybe_unused]] line_mark where) {
+  bool wait(task_state& me, [[maybe_unused]] line_mark where) {
+    bool decided = false;
     try {
       if constexpr (child_count != 0) make_children(me, where);
-      each_in_a_list([](auto, auto& one) { one.enter(&a_case_is_granted); });
+      each_that_is<case_kind::of_loop>([&](auto, auto& one) { one.enter(&a_case_is_granted, decision()); });
+      if constexpr (decides_elsewhere) decided = !stand_for_all_threads(me);
     } catch (...) {
+      // Unless another thread has given us something: then that is what happened.
+      if (!decide_here()) return ends_elsewhere(me);
       withdraw_cases();
       if constexpr (child_count != 0) give_back_room(me);
       throw;
     }
+    if (decided) {
+      if (winner_ == no_case) return ends_elsewhere(me);
+      withdraw_cases();
+      if constexpr (child_count != 0) give_back_room(me);
+      return me.exec->takes_turns(frame);
+    }
     if constexpr (child_count != 0) start_children(me);
     me.waits_for(static_cast<custom_wait*>(this), wait_kind::custom);
     if constexpr (relocks) let_go();
+    return true;
   }
+  // From the first list on other threads may decide. False: it is decided, here if there is a winner.
+  bool stand_for_all_threads(task_state& me) {
+    bool waits = true;
+    each_that_is<case_kind::of_any_thread>([&](auto index, auto& one) {
+      if (!waits || one.enter(me, *this, index, &another_thread_has_granted)) return;
+      waits = false;
+      if (this->winner() == index) winner_ = index;
+    });
+    return waits && !this->is_made();
+  }
+  // The winner's post is on its way.
+  bool ends_elsewhere(task_state& me) noexcept {
+    if constexpr (child_count != 0) give_back_room(me);
+    me.waits_for(static_cast<custom_wait*>(this), wait_kind::custom);
+    return true;
+  }
+  select_decision* decision() noexcept {
+    if constexpr (decides_elsewhere)
+      return this;
+    else
+      return nullptr;
+  }
+  // False: another thread was faster.
+  bool decide_here() noexcept { return select_decision::claim(decision(), select_decision::at_home); }
   // Whether or not one of them could go on at once: a mistake is one every time.
   void refuse_both_sides(task_state& me) {
     each_in_a_list([&](auto index, auto& one) {
@@ -345,9 +224,7 @@ class [[nodiscard(ROTA_UNAWAITED)]] select_awaiter
   }
   void make_children(task_state& me, line_mark where) {
     task_runner& runner = runner_access::of(me);
-    each([&](auto, auto& one) {
-      if constexpr (std::remove_reference_t<decltype(one)>::is_child) one.make(where);
-    });
+    each_that_is<case_kind::child>([&](auto, auto& one) { one.make(where); });
     runner_access::reserve_tasks(runner, child_count);
     room_ = true;
   }
@@ -358,13 +235,12 @@ class [[nodiscard(ROTA_UNAWAITED)]] select_awaiter
   void start_children(task_state& me) noexcept {
     this->attach(me);
     attached_ = true;
-    each([&](auto, auto& one) {
-      if constexpr (std::remove_reference_t<decltype(one)>::is_child) one.start(runner_access::of(me), *this);
-    });
+    each_that_is<case_kind::child>([&](auto, auto& one) { one.start(runner_access::of(me), *this); });
   }
 
   void withdraw_cases() noexcept {
-    each_in_a_list([](auto, auto& one) { one.leave(); });
+    each_that_is<case_kind::of_loop>([](auto, auto& one) { one.leave(); });
+    each_that_is<case_kind::of_any_thread>([this](auto index, auto& one) { one.leave(index == winner_); });
     each_in_a_list([](auto, auto& one) { one.tell(); });
   }
   // Each mutex once. Whoever gets one may decide this very select, or have it cancelled.
@@ -420,6 +296,10 @@ class [[nodiscard(ROTA_UNAWAITED)]] select_awaiter
     });
     self.decide(winner);
   }
+  static void another_thread_has_granted(posted& place) noexcept {
+    auto& self = static_cast<select_awaiter&>(static_cast<remote_wait&>(place).decision());
+    self.decide(self.winner());
+  }
   void a_child_ended(task_state& child) noexcept {
     std::size_t which = no_case;
     each([&](auto index, auto& one) {
@@ -427,7 +307,7 @@ class [[nodiscard(ROTA_UNAWAITED)]] select_awaiter
     });
     if (child.has(task_state::was_cancelled)) {
       if (winner_ == no_case && !withdrawn_ && only_children && this->children == 1) go_on();
-    } else if (winner_ == no_case) {
+    } else if (winner_ == no_case && (withdrawn_ || decide_here())) {
       decide(which);
     } else if (child.has(task_state::failed)) {
       loop_access::report_lost(child, *error_of(child));
@@ -436,7 +316,7 @@ class [[nodiscard(ROTA_UNAWAITED)]] select_awaiter
   // It may still win: a child that succeeds in spite of the cancel is heard.
   static void my_scope_was_cancelled(custom_wait& wait) noexcept {
     auto& self = static_cast<select_awaiter&>(wait);
-    if (self.winner_ != no_case || self.withdrawn_) return;
+    if (self.winner_ != no_case || self.withdrawn_ || !self.decide_here()) return;
     self.withdrawn_ = true;
     self.withdraw_cases();
     self.go_on();
@@ -446,7 +326,7 @@ class [[nodiscard(ROTA_UNAWAITED)]] select_awaiter
     throw std::system_error(make_error_code(errc::task_cancelled), "every case of a select was cancelled");
   }
 
-  std::tuple<typename case_for<As>::type...> cases_;
+  std::tuple<case_of<As>...> cases_;
   task_state* me_ = nullptr;
   std::size_t winner_ = no_case;
   bool withdrawn_ = false;
@@ -461,15 +341,16 @@ class [[nodiscard(ROTA_UNAWAITED)]] select_awaiter
 ///   auto r = co_await rota::select(rx.next(), tx.send(std::move(one)), rota::sleep_for(1s));
 ///   if (r.index() == 0) use(r.get<0>());
 ///
-/// Cases that wait in lists are what tasks of one loop wait for: receives and sends on channels and queues, queue.join(),
-/// `next()` of a broadcast, `changed()` of a watch, a mutex, a shared_mutex, a semaphore, a capacity_limiter, an event, a
-/// latch, a condition_variable. Those that lose have not happened: no item was taken, none was sent, no lock or permit was
-/// held for a moment, an automatic event is still set, a notification is another's. And anything else that can be awaited, or
-/// a callable that returns such a thing: a child runs it (what is for any thread, a barrier, a wait with a predicate, too), and
-/// it is begun only if nothing can be done at once: no list case, and no sleep_for or sleep_until whose time has come. If it loses, it is cancelled and has ended before the select
-/// goes on; an async generator whose next() is cancelled has ended, so write merge(gen) or keep its next() in a task.
-/// Should it have succeeded all the same, select_result::get() gives its value, too (has(), if it has none), and if nobody asks, that is
-/// reported, but for a sleep.
+/// Cases that wait in lists: receives and sends on channels and queues, queue.join(), `next()` of a broadcast, `changed()` of
+/// a watch, a mutex, a shared_mutex, a semaphore, a capacity_limiter, an event, a latch, a condition_variable; and what is for
+/// any thread: receives and sends on mpsc_channel, mpmc_channel and any_thread::oneshot, any_thread::mutex, semaphore and
+/// event. Those that lose have not happened: no item was taken, none was sent, no lock or permit was held for a moment, an
+/// automatic event is still set, a notification is another's. What the cases are about must live until the select goes on.
+/// And anything else that can be awaited, or a callable that returns such a thing: a child runs it (a barrier, a wait with a
+/// predicate, too), and it is begun only if nothing can be done at once: no list case, and no sleep_for or sleep_until whose
+/// time has come. If it loses, it is cancelled and has ended before the select goes on; an async generator whose next() is
+/// cancelled has ended, so write merge(gen) or keep its next() in a task. Should it have succeeded all the same,
+/// select_result::get() gives its value, too (has(), if it has none), and if nobody asks, that is reported, but for a sleep.
 /// Those that can be done at once are tried in order from a random one on. Never receive in when_any or race: what they do
 /// not return is lost; select is for that. What the case throws is thrown: the end of a stream, a broken pipe, a child's error.
 /// Throws rota::cancelled when the task's scope is cancelled, and then nothing has happened.

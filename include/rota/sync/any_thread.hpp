@@ -94,7 +94,7 @@ class mutex {
   // False: those that waited were cancelled, and the state is `locked` again.
   ROTA_NOINLINE bool hand_over() noexcept {
     detail::remote_telling telling(waiters_);
-    detail::remote_wait* const next = waiters_.first();
+    detail::remote_wait* const next = waiters_.claim_first();
     if (next)
       telling.grant(waiters_, *next);
     else
@@ -163,8 +163,10 @@ class semaphore : detail::remote_wait_list {
   void put_back(std::size_t n, detail::remote_telling& telling) noexcept {
     available_ += n;
     while (!empty() && first()->wants <= available_) {
-      available_ -= first()->wants;
-      telling.grant(*this, *first());
+      detail::remote_wait& next = *first();
+      if (!claim(next)) continue;
+      available_ -= next.wants;
+      telling.grant(*this, next);
     }
   }
 
@@ -187,7 +189,7 @@ class event {
   void set() noexcept {
     detail::remote_telling telling(waiters_);
     is_set_ = true;
-    while (detail::remote_wait* next = waiters_.first()) telling.grant(waiters_, *next);
+    while (detail::remote_wait* next = waiters_.claim_first()) telling.grant(waiters_, *next);
   }
   void reset() noexcept {
     const detail::mutex_lock under_lock(waiters_.lock());
@@ -221,6 +223,7 @@ class [[nodiscard(ROTA_UNAWAITED)]] remote_mutex_awaiter : public remote_await<r
   friend remote_await;
   remote_wait_list& list() noexcept { return mutex_.waiters_; }
   bool get_at_once() noexcept { return mutex_.try_take(); }
+  bool get_now() noexcept { return get_at_once(); }
   bool get(remote_telling&) noexcept { return !mutex_.mark_contended(); }
 
   any_thread::mutex& mutex_;

@@ -212,8 +212,10 @@ inline capacity_limiter::token capacity_limiter::try_acquire(detail::line_mark w
 }
 
 ROTA_NOINLINE inline void capacity_limiter::serve() noexcept {
-  while (!empty() && has_room()) {
-    auto& next = static_cast<detail::capacity_awaiter&>(*first());
+  while (has_room()) {
+    detail::waiter* const first = claim_first();
+    if (!first) return;
+    auto& next = static_cast<detail::capacity_awaiter&>(*first);
     next.enlist_waiter();
     grant(next);
   }

@@ -153,34 +153,15 @@ class channel_core {
       return passing::closed;
     if (no_more_taken_) [[unlikely]]
       return passing::no_receiver;
-    if (!givers_.empty()) return passing::waits;
-    if (what && !takers_.empty()) {
-      hand_over(*what);
-      return passing::done;
-    }
-    if (!has_room()) return passing::waits;
-    items_.ensure(items_.size() + reserved_ + 1);
-    accept(what);
-    return passing::done;
+    if (has_shared()) [[unlikely]]
+      return give_shared(what);
+    return give_as<false>(what);
   }
   passing take(std::optional<item>& into) noexcept {
     takers_.used_here();
-    if (!items_.empty()) {
-      items_.take(into);
-      if (!givers_.empty()) admit();
-      return passing::done;
-    }
-    if (waiter* first = givers_.first()) {
-      auto& giver = static_cast<give_place<item>&>(*first);
-      if (giver.what) {
-        into.emplace(static_cast<item&&>(*giver.what));
-        ++given_;
-        giver.how = passing::done;
-        givers_.grant(giver);
-        return passing::done;
-      }
-    }
-    return no_more_given_ ? passing::no_sender : no_more_taken_ ? passing::closed : passing::waits;
+    if (has_shared()) [[unlikely]]
+      return take_shared(into);
+    return take_as<false>(into);
   }
 
   /// Adds what is there, at most `limit`, to `into`; returns how many.
@@ -201,11 +182,8 @@ class channel_core {
     if (no_more_taken_) [[unlikely]]
       return false;
     --reserved_;
-    if (!takers_.empty())
-      hand_over(what);  // and the room goes to who waits for it
-    else
-      accept(&what);
-    admit();
+    if (!hand_over<true>(what)) accept(&what);
+    admit();  // if it went from hand to hand, the room goes to who waits for it
     return true;
   }
   void release_reserved() noexcept {
@@ -258,8 +236,15 @@ class channel_core {
   };
 
   bool has_room() const noexcept { return items_.size() + reserved_ < capacity_; }
-  void hand_over(item& what) noexcept {
-    auto& taker = static_cast<take_place<item>&>(*takers_.first());
+  // False: nobody waits for it.
+  template <bool Shared>
+  bool hand_over(item& what) noexcept {
+    waiter* const taker = Shared ? takers_.claim_first() : takers_.first();
+    if (taker) hand_to(*taker, what);
+    return taker != nullptr;
+  }
+  void hand_to(waiter& claimed, item& what) noexcept {
+    auto& taker = static_cast<take_place<item>&>(claimed);
     taker.got.emplace(static_cast<item&&>(what));
     taker.how = passing::done;
     ++given_;
@@ -275,16 +260,57 @@ class channel_core {
     ++given_;
     if (items_.size() > peak_) peak_ = items_.size();
   }
-  // Room that comes back was there before: the store need not grow for it.
-  void admit() noexcept {
+  // Shared: a select that other threads may decide waits here, so everybody is claimed first. Few channels have one, and the
+  // others shall not pay for it.
+  bool has_shared() const noexcept { return givers_.has_shared() || takers_.has_shared(); }
+  ROTA_COLD passing give_shared(item* what) { return give_as<true>(what); }
+  ROTA_COLD passing take_shared(std::optional<item>& into) noexcept { return take_as<true>(into); }
+  ROTA_COLD void admit_shared() noexcept { admit_as<true>(); }
+  template <bool Shared>
+  [[gnu::always_inline]] passing give_as(item* what) {
+    if (!givers_.empty()) return passing::waits;
+    if (what && hand_over<Shared>(*what)) return passing::done;
+    if (!has_room()) return passing::waits;
+    items_.ensure(items_.size() + reserved_ + 1);
+    accept(what);
+    return passing::done;
+  }
+  template <bool Shared>
+  [[gnu::always_inline]] passing take_as(std::optional<item>& into) noexcept {
+    if (!items_.empty()) {
+      items_.take(into);
+      if (!givers_.empty()) admit_as<Shared>();
+      return passing::done;
+    }
     while (waiter* first = givers_.first()) {
       auto& giver = static_cast<give_place<item>&>(*first);
-      const bool directly = giver.what && !takers_.empty();
-      if (!directly && !has_room()) return;
+      if (!giver.what) break;
+      if (Shared && !givers_.claim(giver)) continue;
+      into.emplace(static_cast<item&&>(*giver.what));
+      ++given_;
+      giver.how = passing::done;
+      givers_.grant(giver);
+      return passing::done;
+    }
+    return no_more_given_ ? passing::no_sender : no_more_taken_ ? passing::closed : passing::waits;
+  }
+  // Room that comes back was there before: the store need not grow for it.
+  void admit() noexcept {
+    if (has_shared()) [[unlikely]]
+      return admit_shared();
+    admit_as<false>();
+  }
+  template <bool Shared>
+  [[gnu::always_inline]] void admit_as() noexcept {
+    while (waiter* first = givers_.first()) {
+      auto& giver = static_cast<give_place<item>&>(*first);
+      waiter* const taker = giver.what ? takers_.first() : nullptr;
+      if (!taker && !has_room()) return;
+      if (Shared && !(taker ? givers_.claim_both(giver, takers_, *taker) : givers_.claim(giver))) continue;
       givers_.remove(giver);  // first: a taker that stands in a select may bring us here again
       giver.how = passing::done;
-      if (directly)
-        hand_over(*giver.what);
+      if (taker)
+        hand_to(*taker, *giver.what);
       else
         accept(giver.what);
       giver.granted(giver);
@@ -292,9 +318,9 @@ class channel_core {
   }
   template <class Place>
   static void end_all(wait_list& list, passing how) noexcept {
-    while (waiter* first = list.first()) {
-      static_cast<Place&>(*first).how = how;
-      list.grant(*first);
+    while (waiter* next = list.claim_first()) {
+      static_cast<Place&>(*next).how = how;
+      list.grant(*next);
     }
   }
 

@@ -49,7 +49,7 @@ class condition_variable {
   /// Tasks, and callbacks of the loop; with the mutex locked or not.
   void notify_one() noexcept {
     waiters_.used_here();
-    if (!waiters_.empty()) waiters_.grant(*waiters_.first());
+    if (detail::waiter* next = waiters_.claim_first()) waiters_.grant(*next);
   }
   void notify_all() noexcept {
     waiters_.used_here();

@@ -45,10 +45,10 @@ class event {
     if (!automatic_) {
       is_set_ = true;
       waiters_.grant_all();
-    } else if (waiters_.empty()) {
-      is_set_ = true;
+    } else if (detail::waiter* next = waiters_.claim_first()) {
+      waiters_.grant(*next);
     } else {
-      waiters_.grant(*waiters_.first());
+      is_set_ = true;
     }
   }
   void reset() noexcept {

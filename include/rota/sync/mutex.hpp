@@ -110,8 +110,18 @@ class mutex {
       hand_over();
   }
   ROTA_NOINLINE void hand_over() noexcept {
-    auto& next = static_cast<detail::list_wait&>(*waiters_.first());
-    now_holds(next);
+    if (waiters_.has_shared()) [[unlikely]]
+      return hand_over_shared();
+    hand_over_to(*waiters_.first());
+  }
+  ROTA_COLD void hand_over_shared() noexcept {
+    if (detail::waiter* const next = waiters_.claim_first())
+      hand_over_to(*next);
+    else
+      holder_.clear();
+  }
+  void hand_over_to(detail::waiter& next) noexcept {
+    now_holds(static_cast<detail::list_wait&>(next));
     waiters_.grant(next);
   }
   void now_holds(detail::list_wait& wait) noexcept {

@@ -145,7 +145,7 @@ inline void read_cursor::close() noexcept {
   cursor_wait& wait = *std::exchange(reader, nullptr);
   wait.cursor_ = nullptr;
   wait.closed_ = true;
-  if (wait.place_in) wait.place_in->grant(wait);
+  if (wait_list* const in = wait.place_in; in && in->claim(wait)) in->grant(wait);
 }
 
 /// A receiver's end, and how far it has read.

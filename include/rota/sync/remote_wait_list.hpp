@@ -6,12 +6,16 @@
 // post to its executor, which resumes it in its turn, a thread by waking it. A cancel comes on the waiter's own executor; it
 // takes the waiter out, or finds it gone, and then does nothing, for the post is on its way (rule R2). So each wait ends
 // once: by the post or by the cancel.
+//
+// Some waiters are cases of a select (select_decision.hpp). So a giver claims a waiter before it gives it anything; one
+// that has lost is taken out, and whoever does that serves the next one.
 #pragma once
 
 #include <pthread.h>
 
 #include <coroutine>
 #include <cstddef>
+#include <cstdint>
 #include <utility>
 
 #include <rota/base/mutex_lock.hpp>
@@ -22,6 +26,7 @@
 #include <rota/coro/executor.hpp>
 #include <rota/coro/line_mark.hpp>
 #include <rota/coro/task_state.hpp>
+#include <rota/sync/select_decision.hpp>
 
 namespace rota::detail {
 
@@ -37,6 +42,23 @@ class remote_wait : public posted, public custom_wait {
 
   std::size_t wants = 1;  // of what the primitive has
 
+  // Under the lock of the list in which it stands, or is about to.
+
+  /// True: it can still be given something, which must follow.
+  bool claim() noexcept { return select_decision::claim(decision_, case_); }
+  static bool claim_both(remote_wait& a, remote_wait& b) noexcept {
+    return select_decision::claim_both(a.decision_, a.case_, b.decision_, b.case_);
+  }
+  bool has_lost() noexcept { return decision_ && decision_->is_made(); }
+
+  // For select, on its executor.
+
+  select_decision& decision() const noexcept { return *decision_; }
+  /// Out of the list, if it is still in one: which is then to be told that it was withdrawn, by who holds no lock.
+  remote_wait_list* leave() noexcept;
+  /// The wait is over, and the list may be gone.
+  void has_ended() noexcept { list_ = nullptr; }
+
  protected:
   ~remote_wait() {
     if (list_) [[unlikely]]
@@ -45,6 +67,17 @@ class remote_wait : public posted, public custom_wait {
   void check() const {
     if (withdrawn_) [[unlikely]]
       throw_cancelled(*task_);
+  }
+  void becomes_case(task_state& me, select_decision& decision, std::uint32_t index,
+                    void (*granted)(posted&) noexcept) noexcept {
+    task_ = &me;
+    decision_ = &decision;
+    case_ = index;
+    run = granted;
+  }
+  template <class Get>
+  bool claim_if(Get get) {
+    return decision_->claim_if(case_, get);
   }
   // For an await that finds its scope cancelled.
   bool withdraw_at_once(task_state& me, void* its_frame) noexcept {
@@ -65,12 +98,14 @@ class remote_wait : public posted, public custom_wait {
   static void withdraw(custom_wait& self) noexcept;
   [[noreturn]] void destroyed_waiting() const noexcept;
 
-  task_state* task_ = nullptr;        // null: a plain thread
-  thread_parker* thread_ = nullptr;   // which sleeps here
-  remote_wait_list* list_ = nullptr;  // its own executor's: the wait has not ended
-  remote_wait* after_ = nullptr;      // under the list's lock
-  remote_wait* before_ = nullptr;     // under the list's lock; in the first one the last
-  bool is_in_ = false;                // under the list's lock
+  task_state* task_ = nullptr;           // null: a plain thread
+  thread_parker* thread_ = nullptr;      // which sleeps here
+  remote_wait_list* list_ = nullptr;     // its own executor's: the wait has not ended
+  select_decision* decision_ = nullptr;  // set before it is in a list
+  std::uint32_t case_ = 0;
+  remote_wait* after_ = nullptr;   // under the list's lock
+  remote_wait* before_ = nullptr;  // under the list's lock; in the first one the last
+  bool is_in_ = false;             // under the list's lock
   bool withdrawn_ = false;
 };
 
@@ -113,10 +148,27 @@ class remote_wait_list {
     append(wait);
     me.waits_for(static_cast<custom_wait*>(&wait), wait_kind::custom);
   }
+  /// The same for a case of a select, which waits by itself.
+  void push(remote_wait& wait) noexcept {
+    wait.list_ = this;
+    append(wait);
+  }
   /// The same for a plain thread, which then sleeps there, without the lock.
   void push(remote_wait& wait, thread_parker& sleeps) noexcept {
     wait.thread_ = &sleeps;
     append(wait);
+  }
+  /// The first one that can still be given something, which must follow. Null: nobody is left.
+  remote_wait* claim_first() noexcept {
+    while (first_ && !claim(*first_)) {
+    }
+    return first_;
+  }
+  /// The same for one who is in the list. False: it has something else, and is out.
+  bool claim(remote_wait& wait) noexcept {
+    const bool is_ours = wait.claim();
+    if (!is_ours) take_out(wait);
+    return is_ours;
   }
   /// It has what it waited for; tell() it without the lock.
   void take_out(remote_wait& wait) noexcept {
@@ -130,6 +182,10 @@ class remote_wait_list {
 
   // ---- without it
 
+  /// A cancel, or a select, has taken a waiter out.
+  void tell_withdrawn() noexcept {
+    if (withdrawn_) withdrawn_(*this);
+  }
   /// On any thread; the waiter may be gone when this returns.
   static void tell(posted& told) noexcept {
     auto& wait = static_cast<remote_wait&>(told);
@@ -172,6 +228,7 @@ class remote_telling {
     pthread_mutex_unlock(&lock_);
     while (posted* one = told_.pop()) remote_wait_list::tell(*one);
   }
+  /// It was claimed.
   void grant(remote_wait_list& from, remote_wait& wait) noexcept {
     from.take_out(wait);
     told_.push(wait);
@@ -183,7 +240,7 @@ class remote_telling {
 };
 
 /// The base of an awaiter. Wait is a remote_wait; Self has list() and, under the list's lock, get(telling): true when it
-/// need not wait; and may have get_at_once(), without the lock.
+/// need not wait; and may have get_at_once(), without the lock, and what else select wants in its own way.
 template <class Self, class Wait = remote_wait>
 class remote_await : public Wait {
  public:
@@ -201,8 +258,33 @@ class remote_await : public Wait {
     return wait(me, handle.address());
   }
 
+  // For select.
+
+  remote_wait_list& place() noexcept { return static_cast<Self&>(*this).list(); }
+  /// False: it would have to wait. What can be done at once is done.
+  bool try_now() { return static_cast<Self&>(*this).get_now(); }
+  /// Stands in the list from here on; `granted` is posted when this case has won. False: it need not, the select has
+  /// decided, for this case or another one.
+  ROTA_NOINLINE bool stand(task_state& me, select_decision& decision, std::uint32_t index,
+                           void (*granted)(posted&) noexcept) {
+    Self& self = static_cast<Self&>(*this);
+    remote_telling telling(self.list());
+    this->becomes_case(me, decision, index, granted);
+    if (self.get_as_case(telling)) return false;
+    self.list().push(self);
+    return true;
+  }
+
  protected:
   bool get_at_once() noexcept { return false; }
+  bool get_now() {
+    Self& self = static_cast<Self&>(*this);
+    remote_telling telling(self.list());
+    return self.get(telling);
+  }
+  bool get_as_case(remote_telling& telling) {
+    return this->claim_if([&] { return static_cast<Self&>(*this).get(telling); });
+  }
 
  private:
   ROTA_NOINLINE bool wait(task_state& me, void* its_frame) {
@@ -218,17 +300,20 @@ class remote_await : public Wait {
   }
 };
 
+inline remote_wait_list* remote_wait::leave() noexcept {
+  if (!list_) return nullptr;
+  const mutex_lock guard(list_->lock());
+  if (!is_in_) return nullptr;
+  list_->take_out(*this);
+  return std::exchange(list_, nullptr);
+}
+
 inline void remote_wait::withdraw(custom_wait& self) noexcept {
   auto& wait = static_cast<remote_wait&>(self);
-  remote_wait_list& list = *wait.list_;
-  {
-    const mutex_lock guard(list.lock());
-    if (!wait.is_in_) return;
-    list.take_out(wait);
-  }
+  remote_wait_list* const left = wait.leave();
+  if (!left) return;
   wait.withdrawn_ = true;
-  wait.list_ = nullptr;
-  if (list.withdrawn_) list.withdrawn_(list);
+  left->tell_withdrawn();
   make_ready(wait.frame);  // last: another worker of a pool may resume it at once, and it may destroy the list
 }
 

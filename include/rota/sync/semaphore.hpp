@@ -220,6 +220,7 @@ ROTA_NOINLINE inline void semaphore::serve() noexcept {
   while (!empty()) {
     auto& next = static_cast<detail::semaphore_awaiter&>(*first());
     if (next.count_ > available_) return;
+    if (!claim(next)) continue;
     take(next.count_);
     grant(next);
   }
@@ -228,10 +229,9 @@ ROTA_NOINLINE inline void semaphore::serve() noexcept {
 inline void semaphore::close() noexcept {
   used_here();
   closed_ = true;
-  while (!empty()) {
-    auto& next = static_cast<detail::semaphore_awaiter&>(*first());
-    next.refused_ = true;
-    grant(next);
+  while (detail::waiter* next = claim_first()) {
+    static_cast<detail::semaphore_awaiter&>(*next).refused_ = true;
+    grant(*next);
   }
 }
 

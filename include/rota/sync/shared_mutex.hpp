@@ -257,6 +257,7 @@ ROTA_NOINLINE inline void shared_mutex::serve() noexcept {
   while (!empty() && !is_locked()) {
     auto& next = static_cast<detail::shared_mutex_wait&>(*first());
     if (next.how_ == access::writes && readers_ != 0) return;
+    if (!claim(next)) continue;
     take(next);
     grant(next);
   }

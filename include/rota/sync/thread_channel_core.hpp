@@ -3,6 +3,9 @@
 // As in channel_core, an item goes from hand to hand, under the lock; whoever got or gave one is then out of the list, and
 // is told without the lock (remote_wait_list.hpp). Where there is only one receiver, it fetches what is there as a whole,
 // and goes on without the lock (receiver_stock.hpp): senders and receiver meet once per batch.
+//
+// Whoever takes part in that, the one who comes and the one who waits, may be a case of a select: both are claimed before an
+// item moves (select_decision.hpp).
 #pragma once
 
 #include <cstddef>
@@ -59,22 +62,20 @@ class thread_channel {
   remote_wait_list& list_of(const take_place&) noexcept { return takers_; }
   std::size_t capacity() const noexcept { return capacity_; }
 
-  // ---- under the lock. False: it would have to wait, which must follow if `waits`; else place.how says what happened.
+  // ---- under the lock. False: it would have to wait, which must follow if `waits`; else place.how says what happened: it
+  // waits still if its select has decided for another case.
 
   bool pass(give_place& place, remote_telling& telling, bool waits) {
     if (no_more_given_) return ends(place, passing::closed);
     if (no_more_taken_) return ends(place, passing::no_receiver);
     for (bool last_look = !waits;; last_look = true) {
       admit(telling);  // the receiver may have made room, and not come to it yet
-      if (givers_.empty() && place.what && !takers_.empty()) {
-        hand_over(*place.what, telling);
-        return ends(place, passing::done);
-      }
+      if (givers_.empty() && place.what && meets_taker(place, telling)) return true;
       if (givers_.empty() && has_room()) {
         items_.ensure(size() + reserved_ + 1);  // also for what waits, later
-        accept(place.what);
+        if (place.claim()) accept_from(place);
         if (waits && last_look) stock_gate_.have_room();
-        return ends(place, passing::done);
+        return true;
       }
       if (last_look) return false;
       stock_gate_.want_room();
@@ -86,19 +87,24 @@ class thread_channel {
       stock_gate_.filled(stock_.size());
     }
     if (fifo_store<T>& from = stock_.empty() ? items_ : stock_; !from.empty()) {
+      if (!place.claim()) return true;
       from.take(place.got);
+      place.how = passing::done;
       stock_gate_.filled(stock_.size());
       admit(telling);
-      return ends(place, passing::done);
+      return true;
     }
-    if (remote_wait* first = givers_.first()) {
+    while (remote_wait* first = givers_.first()) {
       auto& giver = static_cast<give_place&>(*first);
-      if (giver.what) {
-        place.got.emplace(static_cast<T&&>(*giver.what));
-        ++given_;
-        conclude(givers_, giver, passing::done, telling);
-        return ends(place, passing::done);
+      if (!giver.what) break;
+      if (remote_wait::claim_both(place, giver)) {
+        move_over(*giver.what, place);
+        giver.how = passing::done;
+        telling.grant(givers_, giver);
+        return true;
       }
+      if (place.has_lost()) return true;
+      givers_.take_out(giver);
     }
     if (no_more_given_) return ends(place, passing::no_sender);
     if (no_more_taken_) return ends(place, passing::closed);
@@ -177,8 +183,8 @@ class thread_channel {
     remote_telling telling(givers_);
     if (no_more_taken_) return false;
     --reserved_;
-    if (!takers_.empty())
-      hand_over(what, telling);
+    if (remote_wait* const taker = takers_.claim_first())
+      hand_over(what, *taker, telling);
     else
       accept(&what);
     admit(telling);
@@ -255,29 +261,45 @@ class thread_channel {
  private:
   template <class Place>
   static bool ends(Place& place, passing how) noexcept {
-    place.how = how;
+    if (place.claim()) place.how = how;
     return true;
-  }
-  static void conclude(remote_wait_list& list, give_place& place, passing how, remote_telling& telling) noexcept {
-    place.how = how;
-    telling.grant(list, place);
   }
   template <class Place>
   static void end_all(remote_wait_list& list, passing how, remote_telling& telling) noexcept {
-    while (remote_wait* first = list.first()) {
-      static_cast<Place&>(*first).how = how;
-      telling.grant(list, *first);
+    while (remote_wait* next = list.claim_first()) {
+      static_cast<Place&>(*next).how = how;
+      telling.grant(list, *next);
     }
   }
 
   std::size_t size() const noexcept { return items_.size() + stock_gate_.left(); }
   bool has_room() const noexcept { return size() + reserved_ < capacity_; }
-  void hand_over(T& what, remote_telling& telling) noexcept {
-    auto& taker = static_cast<take_place&>(*takers_.first());
+  // Claimed before, like those of the next ones.
+  void move_over(T& what, take_place& taker) noexcept {
     taker.got.emplace(static_cast<T&&>(what));
     taker.how = passing::done;
     ++given_;
+  }
+  void hand_over(T& what, remote_wait& taker, remote_telling& telling) noexcept {
+    move_over(what, static_cast<take_place&>(taker));
     telling.grant(takers_, taker);
+  }
+  void accept_from(give_place& giver) noexcept {
+    accept(giver.what);
+    giver.how = passing::done;
+  }
+  // False: nobody waits for an item. True, and the giver waits still: it has lost.
+  bool meets_taker(give_place& giver, remote_telling& telling) noexcept {
+    while (remote_wait* taker = takers_.first()) {
+      if (remote_wait::claim_both(giver, *taker)) {
+        hand_over(*giver.what, *taker, telling);
+        giver.how = passing::done;
+        return true;
+      }
+      if (giver.has_lost()) return true;
+      takers_.take_out(*taker);
+    }
+    return false;
   }
   // There is room, and memory for it.
   void accept(T* what) noexcept {
@@ -293,13 +315,14 @@ class thread_channel {
     if (givers_.empty()) return;
     while (remote_wait* first = givers_.first()) {
       auto& giver = static_cast<give_place&>(*first);
-      const bool directly = giver.what && !takers_.empty();
-      if (!directly && !has_room()) return;
-      if (directly)
-        hand_over(*giver.what, telling);
+      if (!giver.what || !meets_taker(giver, telling)) {
+        if (!has_room()) return;
+        if (giver.claim()) accept_from(giver);
+      }
+      if (giver.how == passing::done)
+        telling.grant(givers_, giver);
       else
-        accept(giver.what);
-      conclude(givers_, giver, passing::done, telling);
+        givers_.take_out(giver);  // it is a select's, which has something else
     }
     stock_gate_.have_room();
   }
@@ -383,6 +406,10 @@ class thread_channel_await : public remote_await<Self, Place> {
     if (!holds_) hold();  // a cancel may look into the channel after both ends were closed
     return false;
   }
+
+  // For select.
+  bool get_now() { return channel_.try_pass(*this); }
+  bool get_as_case(remote_telling& telling) { return get(telling); }  // the channel claims
 
   thread_channel<T>& channel_;
   bool holds_ = false;

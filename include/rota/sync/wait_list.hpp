@@ -7,6 +7,10 @@
 // nothing else has happened; what others may get now, because it stands in their way no longer, is the list's owner's
 // to say (the second constructor).
 //
+// A place of a select that waits for other threads, too, is claimed before it is given anything (claim_first, claim): it
+// may have something else by now (select_decision.hpp). Then it is taken out, and the next one is served. Such a place has
+// a note in the list (share), so that where there is none nothing is claimed.
+//
 // The list belongs to the loop whose tasks wait in it; nobody waiting, it belongs to no loop. No atomics, no allocation:
 // a place is part of an awaiter, in the frame of the task that waits.
 #pragma once
@@ -22,6 +26,7 @@
 #include <rota/coro/executor.hpp>
 #include <rota/coro/line_mark.hpp>
 #include <rota/coro/task_state.hpp>
+#include <rota/sync/select_decision.hpp>
 
 namespace rota::detail {
 
@@ -38,6 +43,14 @@ struct waiter {
   waiter* next = nullptr;             // in the list
   waiter* previous = nullptr;         // in the list; in the first one the last
   void (*granted)(waiter&) noexcept;  // it is out of the list: see that the task goes on
+};
+
+/// Beside a waiter of a select that other threads may decide: few lists have any, and the others do not pay for it.
+struct shared_place {
+  waiter* place = nullptr;
+  select_decision* decision = nullptr;
+  wait_list* list = nullptr;  // null: in none
+  shared_place* next = nullptr;
 };
 
 /// Tasks of a pool run at the same time on several threads, even those of one when_all.
@@ -63,8 +76,36 @@ class wait_list {
   }
 
   bool empty() const noexcept { return first_ == nullptr; }
-  /// Null when the list is empty.
+  /// Null when the list is empty. Nothing may be given to it that was not claimed.
   waiter* first() const noexcept { return first_; }
+  /// The first one that can still be given something, which must follow. Null: nobody is left.
+  waiter* claim_first() noexcept {
+    if (shared_) [[unlikely]]
+      claim_shared_first();
+    return first_;
+  }
+  /// Of one who waits here. False: it has something else by now, and is out.
+  bool claim(waiter& w) noexcept { return !shared_ || claim_shared(w); }
+  /// Of two that meet, here and in the other list.
+  bool claim_both(waiter& w, wait_list& other, waiter& its) noexcept {
+    return (!shared_ && !other.shared_) || claim_shared(w, other, its);
+  }
+  /// False: everybody who waits here takes whatever comes, and need not be claimed.
+  bool has_shared() const noexcept { return shared_ != nullptr; }
+  /// Who was pushed belongs to a select that other threads may decide.
+  void share(shared_place& note, waiter& w, select_decision& decision) noexcept {
+    note.place = &w;
+    note.decision = &decision;
+    note.list = this;
+    note.next = shared_;
+    shared_ = &note;
+  }
+  void unshare(shared_place& note) noexcept {
+    shared_place** at = &shared_;
+    while (*at != &note) at = &(*at)->next;
+    *at = note.next;
+    note.list = nullptr;
+  }
   std::size_t size() const noexcept {
     std::size_t n = 0;
     for (const waiter* w = first_; w; w = w->next) ++n;
@@ -105,14 +146,14 @@ class wait_list {
     (first_ == &w ? first_ : w.previous->next) = w.next;
     w.place_in = nullptr;
   }
-  /// Removes the waiter, which goes on in its turn. What it is given must be its own already.
+  /// Removes the waiter, which was claimed and goes on in its turn. What it is given must be its own already.
   void grant(waiter& w) noexcept {
     remove(w);
     w.granted(w);
   }
   /// Everybody who waits now, in order.
   void grant_all() noexcept {
-    while (first_) grant(*first_);
+    while (waiter* next = claim_first()) grant(*next);
   }
   /// A cancel has removed a waiter.
   void tell_withdrawn() noexcept {
@@ -120,6 +161,35 @@ class wait_list {
   }
 
  private:
+  shared_place* note_of(const waiter& w) const noexcept {
+    shared_place* note = shared_;
+    while (note && note->place != &w) note = note->next;
+    return note;
+  }
+  ROTA_COLD void claim_shared_first() noexcept {
+    while (first_ && !claim_shared(*first_)) {
+    }
+  }
+  ROTA_COLD bool claim_shared(waiter& w) noexcept {
+    shared_place* const note = note_of(w);
+    if (!note || select_decision::claim(note->decision, select_decision::at_home)) return true;
+    drop(*note);
+    return false;
+  }
+  ROTA_COLD bool claim_shared(waiter& w, wait_list& other, waiter& its) noexcept {
+    constexpr auto home = select_decision::at_home;
+    shared_place* const a = note_of(w);
+    shared_place* const b = other.note_of(its);
+    if (select_decision::claim_both(a ? a->decision : nullptr, home, b ? b->decision : nullptr, home)) return true;
+    if (a && a->decision->is_made()) drop(*a);
+    if (b && b->decision->is_made()) other.drop(*b);
+    return false;
+  }
+  // It has something else.
+  void drop(shared_place& note) noexcept {
+    remove(*note.place);
+    unshare(note);
+  }
   void check_loop(task_state& task) const {
     if (task.exec->is_strand()) [[unlikely]]
       refuse_pool(task, what_);
@@ -135,6 +205,7 @@ class wait_list {
   waiter* first_ = nullptr;
   const char* what_;
   void (*withdrawn_)(wait_list&) noexcept = nullptr;
+  shared_place* shared_ = nullptr;  // of selects that other threads may decide; few lists have any
   [[no_unique_address]] loop_user user_;
 };
 
