@@ -33,8 +33,7 @@ class fork {
   [[gnu::always_inline]] fork(strand& home, void* parent) noexcept
       : home_(home), parent_(parent), scope_(home.state.current), outer_(std::exchange(home.forks, this)) {
     if (home.state.has_extras()) [[unlikely]] {
-      locals_ = home.state.extras()->locals;
-      has_deadline_ = true;
+      inherited_ = reinterpret_cast<std::uintptr_t>(home.state.extras()->locals) | has_deadline;
       deadline_ = home.deadline_here();
     }
   }
@@ -173,6 +172,11 @@ class fork {
     return join(waiting + 1);
   }
 
+  static constexpr std::uintptr_t has_deadline = 1;
+  void hand_down_to(strand& child) const noexcept {
+    if (auto* const locals = reinterpret_cast<local_value*>(inherited_ & ~has_deadline)) child.inherit_locals(locals);
+    child.set_outer_deadline(deadline_);
+  }
   void child_failed() noexcept;
   void stop_children(cancel_kind kind, const char* why) noexcept;
   void a_stolen_child_failed() noexcept;
@@ -182,11 +186,12 @@ class fork {
   void* const parent_;
   scope_node* scope_;  // in which the parent forked
   fork* const outer_;
-  local_value* locals_ = nullptr;  // of the parent when it forked: it keeps them until all have ended
+  // 0, or has_deadline, which says that deadline_ is set, and the parent's task_locals when it forked: it keeps them until
+  // all have ended.
+  std::uintptr_t inherited_ = 0;
   atomic<stolen_child*> stolen_{nullptr};
   atomic<std::int32_t> left_{0};
   atomic<bool> stop_{false};
-  bool has_deadline_ = false;
   bool is_slow_ = false;  // something happened that leave() must look at
   bool has_scope_ = false;
   bool is_joining_ = false;  // no child of ours runs
@@ -275,8 +280,7 @@ ROTA_NOINLINE inline void run_forked(fork_child& child, pool_worker& here) noexc
       me.end();  // before it began; the parent destroys its frame
       return;
     }
-    if (of.locals_) me.inherit_locals(of.locals_);
-    if (of.has_deadline_) me.set_outer_deadline(of.deadline_);
+    if (of.inherited_ != 0) of.hand_down_to(me);
     me.enter(it.child.frame);
   };
   const auto ended = [](strand& me) noexcept {
