@@ -171,6 +171,33 @@ TEST_CASE("stop from a signal handler wakes a loop that sleeps") {
   ::sigaction(SIGUSR1, &before, nullptr);
 }
 
+// ThreadSanitizer looks: the threads tell each other of their steps without ordering anything.
+TEST_CASE(
+    "what a thread did before it called stop() is seen after run(), also when another one's stop was on its way") {
+  rota::event_loop loop;
+  int first = 0, second = 0;
+  std::atomic<int> stops{0};
+  const auto wait_for = [&](int n) {
+    while (stops.load(std::memory_order_relaxed) != n) std::this_thread::yield();
+  };
+  std::thread one([&] {
+    first = 1;
+    loop.stop();
+    stops.store(1, std::memory_order_relaxed);
+  });
+  std::thread other([&] {
+    wait_for(1);
+    second = 2;
+    loop.stop();
+    stops.store(2, std::memory_order_relaxed);
+  });
+  wait_for(2);
+  loop.run();
+  CHECK(first + second == 3);
+  one.join();
+  other.join();
+}
+
 TEST_CASE("signals that arrive all the time lose no wake-up and are no error") {
   rota::event_loop loop;
   struct sigaction action{};

@@ -178,7 +178,8 @@ class event_loop final : public detail::task_runner, public callback_layer {
     event_loop* loop = nullptr;  // null: nothing is to be done
     static void perform(detail::posted& self) noexcept {
       auto& request = static_cast<stop_request&>(self);
-      request.queued.store(false, std::memory_order_release);
+      // Acquire: of whoever called stop() since it was queued, and posted nothing.
+      request.queued.exchange(false, std::memory_order_acq_rel);
       if (request.loop) request.loop->ask_to_stop();
     }
   };

@@ -21,8 +21,8 @@ struct registered_loop : posted {
   explicit registered_loop(event_loop& l) noexcept : loop(l) {
     run = [](posted& self) noexcept {
       auto& me = static_cast<registered_loop&>(self);
-      me.is_asked.store(false, std::memory_order_release);
-      me.asked_for.load(std::memory_order_acquire)(me.loop);
+      me.is_asked.exchange(false, std::memory_order_acq_rel);  // acquire: also of who asked since, and posted nothing
+      me.asked_for.load(std::memory_order_relaxed)(me.loop);
     };
   }
   event_loop& loop;
