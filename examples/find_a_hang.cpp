@@ -1,6 +1,6 @@
 // Shows: a program that hangs, and what its task dump says about it: two clerks take two locks in opposite order.
-// Run:   ./find_a_hang            ends by itself, having shown the dump
-//        ./find_a_hang --hang     hangs; try kill -QUIT, gdb, ROTA_DEBUG=1 as docs/reference/debugging.md says
+// Run:   build/release/examples/find_a_hang            ends by itself, having shown the dump
+//        build/release/examples/find_a_hang --hang     hangs; try kill -QUIT, gdb, ROTA_DEBUG=1 as docs/reference/debugging.md says
 #include <rota/rota.hpp>
 
 #include <cstdio>

@@ -5,6 +5,7 @@
 #include <array>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -449,6 +450,23 @@ TEST_CASE("wait with a limit of nothing or less looks, and lets nothing be lost"
       co_await slow;
     }
   });
+}
+
+TEST_CASE("the limit of wait may be of any unit and representation, but has to be a number") {
+  manual_loop m;
+  m.run([](manual_loop& loop) -> task<> {
+    std::vector<join_handle<int>> tasks = numbers(30ms, 10ms);
+    auto some = co_await rota::wait(tasks, wait_until::all_completed, std::chrono::duration<double>(0.02));
+    REQUIRE(some.done.size() == 1);
+    REQUIRE(loop.elapsed() == 20ms);
+    const std::chrono::duration<float> nan(std::numeric_limits<float>::quiet_NaN());
+    const std::exception_ptr error = co_await exception_of(rota::wait(tasks, wait_until::all_completed, nan));
+    REQUIRE(caught<rota::usage_error>(error).which() == rota::usage_error::kind::invalid_argument);
+    auto all = co_await rota::wait(tasks, wait_until::all_completed, std::chrono::hours::max());
+    REQUIRE(all.done.size() == 2);
+    REQUIRE(loop.elapsed() == 30ms);
+  }(m));
+  rota_test::require_quiescent(m.loop());
 }
 
 TEST_CASE("first_exception: an error ends the wait, a cancelled task does not") {

@@ -229,8 +229,8 @@ struct wait_result {
 
 namespace detail {
 
-template <class T>
-task<wait_result<T>> wait_for_handles(std::vector<join_handle<T>> handles, wait_until policy, duration limit) {
+template <class T, class Duration>
+task<wait_result<T>> wait_for_handles(std::vector<join_handle<T>> handles, wait_until policy, Duration limit) {
   if (handles.empty())
     throw_usage_error(usage_error::kind::invalid_argument, "wait() needs at least one task, and was called with none%s",
                       by_running_task().c_str());
@@ -252,11 +252,12 @@ task<wait_result<T>> wait_for_handles(std::vector<join_handle<T>> handles, wait_
 }  // namespace detail
 
 /// Waits until `policy` is fulfilled or `limit` has passed, whichever is first. Cancels nothing and throws no error of a
-/// task, nor of the limit. Throws usage_error when there is no task; rota::cancelled when the caller is cancelled.
-template <detail::range_of_handles R>
-task<wait_result<detail::handle_value_t<detail::handle_of<R>>>> wait(R&& handles,
-                                                                     wait_until policy = wait_until::all_completed,
-                                                                     duration limit = duration::max()) {
+/// task, nor of the limit. Throws usage_error when there is no task, or the limit is not a number; rota::cancelled when the
+/// caller is cancelled.
+template <detail::range_of_handles R, class Rep = duration::rep, class Period = duration::period>
+task<wait_result<detail::handle_value_t<detail::handle_of<R>>>> wait(
+    R&& handles, wait_until policy = wait_until::all_completed,
+    std::chrono::duration<Rep, Period> limit = duration::max()) {
   return detail::wait_for_handles(detail::listed(std::forward<R>(handles)), policy, limit);
 }
 template <class A, class... Options>
