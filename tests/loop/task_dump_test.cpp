@@ -256,7 +256,7 @@ TEST_CASE("SIGQUIT makes a program in debug mode say what it waits for, and go o
   });
   INFO(outcome.output);
   REQUIRE(outcome.exit_code() == 3);
-  REQUIRE(outcome.says("rota: event loops asked for their tasks:  1; one that does not answer"));
+  REQUIRE(outcome.says("rota: loops and pools asked for their tasks:  1; one that does not answer"));
   REQUIRE(outcome.says("- task 'main' sleeps for another "));
 }
 

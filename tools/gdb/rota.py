@@ -74,7 +74,7 @@ class Tasks(gdb.Command):
 
     def invoke(self, argument, from_tty):
         try:
-            slots = gdb.parse_and_eval("'rota::detail::loop_registry::slots'")
+            slots = gdb.parse_and_eval("'rota::detail::registry<rota::detail::registered_loop>::slots'")
             low, high = slots.type.range()
         except gdb.error:
             raise gdb.GdbError("rota: no debug information; compile with -g, or try: call (void)rota_dump_tasks()")

@@ -46,6 +46,13 @@ struct task_identity {
     if (const std::string* name = name_.load(std::memory_order_relaxed); name && *name != extras.name)
       extras.name = *name;
   }
+  /// f(name, number): "" and 0 when nobody has given or asked for one.
+  template <class F>
+  void show(F f) const {
+    const mutex_lock guard(names());
+    const std::string* const name = name_.load(std::memory_order_relaxed);
+    f(name ? name->c_str() : "", number_.load(std::memory_order_relaxed));
+  }
   /// At the end of the task, for who keeps its outcome.
   void tell_last(task_state& task) noexcept {
     const std::uint64_t number = number_.load(std::memory_order_relaxed);

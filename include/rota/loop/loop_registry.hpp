@@ -1,13 +1,9 @@
-// The event loops of this process, for who asks all of them for something: a signal handler, a debugger.
-//
-// Slots instead of a list: a signal handler may look while a loop is made or goes, on any thread. A loop that goes waits
-// until nobody looks.
+// The event loops of this process.
 #pragma once
 
 #include <atomic>
-#include <cstddef>
 
-#include <rota/base/sys.hpp>
+#include <rota/base/registry.hpp>
 #include <rota/coro/executor.hpp>
 
 namespace rota {
@@ -30,36 +26,7 @@ struct registered_loop : posted {
   std::atomic<bool> is_asked{false};  // and posted
 };
 
-class loop_registry {
- public:
-  /// The first 64 loops that live at a time are known.
-  static void add(registered_loop& loop) noexcept {
-    for (std::atomic<registered_loop*>& slot : slots) {
-      registered_loop* free = nullptr;
-      if (slot.compare_exchange_strong(free, &loop)) return;
-    }
-  }
-  static void remove(registered_loop& loop) noexcept {
-    for (std::atomic<registered_loop*>& slot : slots) {
-      registered_loop* mine = &loop;
-      if (!slot.compare_exchange_strong(mine, nullptr)) continue;
-      wait_briefly([] { return visits.load() == 0; });
-      return;
-    }
-  }
-  /// f(registered_loop&). Any thread, and signal handlers; the loops live while f runs.
-  template <class F>
-  static void for_each(F f) noexcept {
-    visits.fetch_add(1);
-    for (std::atomic<registered_loop*>& slot : slots)
-      if (registered_loop* loop = slot.load()) f(*loop);
-    visits.fetch_sub(1);
-  }
-
- private:
-  static inline constinit std::atomic<registered_loop*> slots[64] = {};
-  static inline constinit std::atomic<int> visits{0};
-};
+using loop_registry = registry<registered_loop>;
 
 }  // namespace detail
 }  // namespace rota

@@ -213,14 +213,23 @@ inline void event_loop::dump(std::FILE* to) {
 
 /// Asks every event loop of the process to report what its tasks wait for: event_loop::dump() into the report handler, on
 /// each loop's own thread, in its next poll. Returns how many were asked. Any thread, and signal handlers. A loop that is
-/// in a step that does not end, or does not run, says nothing.
+/// in a step that does not end, or does not run, says nothing. Pools are asked, too (pool/pool_dump.hpp): one is told about by
+/// the first of the loops, or of its threads that looks for work.
 inline std::size_t dump_tasks() noexcept {
   std::size_t asked = 0;
   detail::loop_registry::for_each([&](detail::registered_loop& its) {
     if (detail::loop_access::kernel(its.loop).forked()) return;
-    its.asked_for.store([](event_loop& loop) noexcept { detail::task_dump(loop, nullptr, true).write(); },
-                        std::memory_order_release);
+    its.asked_for.store(
+        [](event_loop& loop) noexcept {
+          detail::task_dump(loop, nullptr, true).write();
+          detail::registry<detail::registered_pool>::for_each([](detail::registered_pool& pool) { pool.answer(); });
+        },
+        std::memory_order_release);
     if (!its.is_asked.exchange(true, std::memory_order_acq_rel)) its.loop.post(its);
+    ++asked;
+  });
+  detail::registry<detail::registered_pool>::for_each([&](detail::registered_pool& pool) {
+    pool.ask();
     ++asked;
   });
   return asked;
@@ -233,8 +242,8 @@ inline void on_dump_signal(int) noexcept {
   const int saved = errno;
   const std::size_t asked = dump_tasks();
   char text[] =
-      "rota: event loops asked for their tasks: ??; one that does not answer is in a step that does not end\n";
-  char* const number = text + sizeof "rota: event loops asked for their tasks:";
+      "rota: loops and pools asked for their tasks: ??; one that does not answer is in a step that does not end\n";
+  char* const number = text + sizeof "rota: loops and pools asked for their tasks:";
   number[0] = asked < 10 ? ' ' : static_cast<char>('0' + asked / 10);
   number[1] = static_cast<char>('0' + asked % 10);
   (void)sys::write(STDERR_FILENO, text, sizeof text - 1);
@@ -256,11 +265,13 @@ inline void dump_on_signal(int signal = SIGQUIT) {
 
 }  // namespace rota
 
-/// For a debugger, which has stopped the program: `call (void)rota_dump_tasks()` in gdb prints the tasks of every loop to
-/// stderr at once. In programs that use rota::run or rota::run_main.
+/// For a debugger, which has stopped the program: `call (void)rota_dump_tasks()` in gdb prints the tasks of every loop and
+/// pool to stderr at once. In programs that use rota::run or rota::run_main.
 extern "C" inline void rota_dump_tasks() noexcept {
   rota::detail::loop_registry::for_each(
       [](rota::detail::registered_loop& its) { rota::detail::task_dump(its.loop, stderr, false).write(); });
+  rota::detail::registry<rota::detail::registered_pool>::for_each(
+      [](rota::detail::registered_pool& pool) { pool.write(pool, stderr); });
 }
 
 namespace rota::detail {

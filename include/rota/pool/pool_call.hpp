@@ -81,6 +81,7 @@ class stored_call {
       handle.promise().state = &on.state;
       handle.promise().outcome = &outcome;
       pool_root::of(on).is_about(handle.promise().waits_at);
+      on.worker().runs(handle.promise().waits_at);
       frame = handle.address();
     } catch (...) {
       outcome.set_exception();

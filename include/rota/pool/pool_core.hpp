@@ -8,6 +8,7 @@
 
 #include <rota/base/atomic.hpp>
 #include <rota/base/mutex_lock.hpp>
+#include <rota/base/registry.hpp>
 #include <rota/pool/futex_semaphore.hpp>
 #include <rota/pool/parking.hpp>
 #include <rota/pool/pool_timers.hpp>
@@ -71,6 +72,7 @@ class pool_core {
   bool has_posters() const noexcept { return posters_.load(std::memory_order_acquire) != 0; }
 
   detail::parking<futex_semaphore> parking;
+  registered_pool registered;
   pool_timers timers{*this};
   std::size_t workers = 0;
   bool keeps_children = false;  // on their parents' strands: tests

@@ -93,6 +93,14 @@ class root_list {
     if (!first_) pthread_cond_broadcast(&emptied_);
   }
 
+  /// f(root) for all of them; none goes meanwhile. False: `only_if_free`, and somebody has the lock.
+  template <class F>
+  bool look(bool only_if_free, F f) noexcept {
+    if (only_if_free ? pthread_mutex_trylock(&mutex_) != 0 : pthread_mutex_lock(&mutex_) != 0) return false;
+    for (pool_root* root = first_; root; root = root->next) f(*root);
+    pthread_mutex_unlock(&mutex_);
+    return true;
+  }
   /// Cancels all of them, now and later.
   void close() noexcept {
     const mutex_lock guard(mutex_);

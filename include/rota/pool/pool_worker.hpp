@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <new>
+#include <source_location>
 
 #include <rota/base/clock.hpp>
 #include <rota/base/sys.hpp>
@@ -90,6 +91,15 @@ class alignas(64) pool_worker {
   /// Room for a stolen_child, which was seen to before a child was taken.
   void* take_spare() noexcept { return std::exchange(spare_, nullptr); }
 
+  /// For a dump: what it runs, by a line of source; and how long it sleeps, 0 if it does not. Any thread.
+  void runs(std::source_location line) noexcept { runs_.store(line_mark_of(line), std::memory_order_relaxed); }
+  std::source_location runs() const noexcept { return source_line(runs_.load(std::memory_order_relaxed)); }
+  nanoseconds asleep_for() const noexcept {
+    const nanoseconds since = asleep_since_.load(std::memory_order_relaxed);
+    const nanoseconds passed = sys::now() - since;
+    return since == 0 ? 0 : passed > 0 ? passed : 1;
+  }
+
   pool_worker_statistics statistics() const noexcept {
     pool_worker_statistics s;
     s.jobs = jobs_.value();
@@ -143,12 +153,14 @@ class alignas(64) pool_worker {
   const nanoseconds began_ = sys::now();
   own_counter asleep_;                        // nanoseconds, of sleeps that are over
   std::atomic<nanoseconds> asleep_since_{0};  // 0: it is awake
+  std::atomic<line_mark> runs_{nullptr};
 };
 
 void run_forked(fork_child& child, pool_worker& here) noexcept;
 
 inline void strand::run_on(pool_worker& here) noexcept {
   worker_ = &here;
+  here.runs(made_at());
   ++stay_;
   const running_here now(*this);
   for (;;) {
@@ -177,6 +189,8 @@ inline void strand::run_on(pool_worker& here) noexcept {
 
 inline pool_worker::work_item pool_worker::find(pool_worker* const* workers, std::size_t count) noexcept {
   work_item found;
+  if (pool_.registered.is_asked.load(std::memory_order_relaxed)) [[unlikely]]
+    pool_.registered.answer();
   if (next_) {
     found.job = std::exchange(next_, nullptr);
     return found;
@@ -213,6 +227,7 @@ inline void pool_worker::do_work(work_item item) noexcept {
     ++forks_;
     run_forked(*item.child, *this);
   }
+  runs_.store(nullptr, std::memory_order_relaxed);
 }
 
 inline void pool_worker::sleep(pool_worker* const* workers, std::size_t count, const atomic<bool>& stop) noexcept {
@@ -220,7 +235,8 @@ inline void pool_worker::sleep(pool_worker* const* workers, std::size_t count, c
   const nanoseconds began = sys::now();
   asleep_since_.store(began, std::memory_order_relaxed);
   const bool was_woken = pool_.parking.sleep([&] {
-    bool any = stop.load(std::memory_order_seq_cst) || pool_.has_jobs();
+    bool any = stop.load(std::memory_order_seq_cst) || pool_.has_jobs() ||
+               pool_.registered.is_asked.load(std::memory_order_seq_cst);
     for (std::size_t w = 0; w != count && !any; ++w) any = workers[w]->deque.size() != 0;
     return any;
   });

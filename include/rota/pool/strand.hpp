@@ -90,6 +90,8 @@ class strand final : public task_runner, public pool_job {
   }
   /// True: it was idle, and the caller must see to it that it runs.
   [[nodiscard]] bool leave_in_inbox(posted& work) noexcept { return inbox_.post(work); }
+  /// A moment ago; any thread.
+  bool rests() const noexcept { return inbox_.rests(); }
   bool has_posts() const noexcept { return !inbox_.empty(); }
   void hear_others() noexcept override {
     if (has_posts()) [[unlikely]]

@@ -37,6 +37,9 @@ class strand_inbox {
     return head == idle();
   }
 
+  /// A moment ago.
+  bool rests() const noexcept { return head_.load(std::memory_order_relaxed) == idle(); }
+
   // The worker that runs it.
 
   bool empty() const noexcept { return head_.load(std::memory_order_relaxed) == nullptr; }

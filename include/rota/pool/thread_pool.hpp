@@ -18,6 +18,7 @@
 #include <rota/base/usage_error.hpp>
 #include <rota/coro/task.hpp>
 #include <rota/pool/cpu_count.hpp>
+#include <rota/pool/pool_dump.hpp>
 #include <rota/pool/pool_root.hpp>
 #include <rota/pool/pool_worker.hpp>
 
@@ -74,6 +75,7 @@ class thread_pool {
   /// and joins the threads. Not to be called on one of its own threads. Nothing new may be given to it meanwhile by threads
   /// that it does not know of; its own tasks may, and see it cancelled.
   ~thread_pool() {
+    detail::registry<detail::registered_pool>::remove(core_.registered);
     stop();
     for (detail::pool_worker* worker : workers_) delete worker;
   }
@@ -127,7 +129,16 @@ class thread_pool {
       core_.workers = count;
       arguments_.resize(count);
       threads_.reserve(count);
+      core_.registered.of = this;
+      core_.registered.wake = [](detail::registered_pool& r) noexcept {
+        static_cast<thread_pool*>(r.of)->core_.parking.notify();
+      };
+      core_.registered.write = [](detail::registered_pool& r, std::FILE* to) noexcept {
+        thread_pool& self = *static_cast<thread_pool*>(r.of);
+        detail::pool_dump(&self, self.core_, self.roots_, self.workers_, to).write();
+      };
       for (unsigned i = 0; i != count; ++i) start_thread(i);
+      detail::registry<detail::registered_pool>::add(core_.registered);
     } catch (...) {
       join();
       for (detail::pool_worker* worker : workers_) delete worker;
