@@ -90,13 +90,16 @@ inline void check_retrieved(task_state& task) {
   if (task.has(task_state::was_cancelled)) [[unlikely]]
     throw_task_cancelled();
 }
+ROTA_COLD inline void release_remote(task_state& task) noexcept {
+  auto& wait = *static_cast<remote_place*>(static_cast<custom_wait*>(task.waiting_for()));
+  wait.dropped(wait);
+}
 // Out of line, for most handles go while their task runs or another handle is left.
 ROTA_NOINLINE inline void release_last(task_state& task) noexcept {
-  if (task.has(task_state::is_remote)) [[unlikely]] {
-    auto& wait = *static_cast<remote_place*>(static_cast<custom_wait*>(task.waiting_for()));
-    return wait.dropped(wait);
-  }
-  if (!task.has(task_state::finished)) return;
+  if (!task.has(task_state::finished) && !task.has(task_state::is_remote)) [[likely]]
+    return;
+  if (task.has(task_state::is_remote)) [[unlikely]]
+    return release_remote(task);
   if (task.has(task_state::failed) && !task.has(task_state::was_cancelled) && !task.has(task_state::retrieved))
       [[unlikely]]
     loop_access::report_lost(task, *error_of(task));

@@ -43,13 +43,9 @@ class task_group : detail::failure_collector {
   template <class F, class... Args>
   auto spawn(F&& f, Args&&... args) {
     detail::task_runner& runner = checked();
-    if (detail::strand* const spawner = caller_below(runner)) [[unlikely]] {
-      arrival on_its_way(*this);
-      const detail::start_above place(*spawner, static_cast<detail::strand&>(runner), this, &arriving_);
-      auto handle = detail::start_task_at(place, std::forward<F>(f), std::forward<Args>(args)...);
-      on_its_way.is_sent();
-      return handle;
-    }
+    if (detail::strand* const spawner = caller_below(runner)) [[unlikely]]
+      return spawn_above(*spawner, static_cast<detail::strand&>(runner), std::forward<F>(f),
+                         std::forward<Args>(args)...);
     return detail::start_task(runner, *this, std::forward<F>(f), std::forward<Args>(args)...);
   }
 
@@ -179,6 +175,16 @@ class task_group : detail::failure_collector {
    private:
     task_group* group_;
   };
+
+  // Out of line: spawn() itself stays short.
+  template <class F, class... Args>
+  ROTA_NOINLINE auto spawn_above(detail::strand& spawner, detail::strand& home, F&& f, Args&&... args) {
+    arrival on_its_way(*this);
+    const detail::start_above place(spawner, home, this, &arriving_);
+    auto handle = detail::start_task_at(place, std::forward<F>(f), std::forward<Args>(args)...);
+    on_its_way.is_sent();
+    return handle;
+  }
 
   template <class V, class F, class... Args>
   static task<V> start_child(task_group& group, F f, Args... args) {
