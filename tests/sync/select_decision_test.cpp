@@ -9,6 +9,7 @@
 #include <optional>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "support/rota_test.hpp"
 
@@ -365,6 +366,34 @@ TEST_CASE("on a channel of one loop, whoever waits behind a select that has some
     co_await receiving;
     REQUIRE(index == 1);
     REQUIRE(item == 3);
+  });
+}
+
+TEST_CASE("of many selects that wait on one loop's event and for another thread each has one of both, in any order") {
+  run([]() -> task<> {
+    constexpr std::size_t count = 6;
+    const auto choose = [](rota::event& near, any_thread::event& far, std::size_t& index) -> task<> {
+      const auto r = co_await rota::select(near.wait(), far.wait());
+      index = r.index();
+    };
+    for (unsigned gone = 0; gone != 1u << count; ++gone) {  // which of them another thread takes first
+      rota::event near;
+      std::array<any_thread::event, count> far;
+      std::array<std::size_t, count> got{};
+      std::vector<rota::join_handle<>> all;
+      for (std::size_t i = 0; i != count; ++i)
+        all.push_back(rota::spawn(choose, std::ref(near), std::ref(far[i]), std::ref(got[i])));
+      co_await rota::yield();
+      for (std::size_t i = count; i-- != 0;)
+        if ((gone >> i & 1) != 0) far[i].set();
+      if (gone % 3 == 0) co_await rota::yield();
+      near.set();
+      REQUIRE(near.waiting() == 0);
+      for (std::size_t i = 0; i != count; ++i) {
+        co_await all[i];
+        REQUIRE(got[i] == (gone >> i & 1));
+      }
+    }
   });
 }
 

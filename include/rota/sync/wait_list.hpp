@@ -51,6 +51,7 @@ struct shared_place {
   select_decision* decision = nullptr;
   wait_list* list = nullptr;  // null: in none
   shared_place* next = nullptr;
+  shared_place* previous = nullptr;  // in the first one the last
 };
 
 /// Tasks of a pool run at the same time on several threads, even those of one when_all.
@@ -92,18 +93,22 @@ class wait_list {
   }
   /// False: everybody who waits here takes whatever comes, and need not be claimed.
   bool has_shared() const noexcept { return shared_ != nullptr; }
-  /// Who was pushed belongs to a select that other threads may decide.
+  /// Who was pushed belongs to a select that other threads may decide. In the order of the waiters: the first one is found first.
   void share(shared_place& note, waiter& w, select_decision& decision) noexcept {
     note.place = &w;
     note.decision = &decision;
     note.list = this;
-    note.next = shared_;
-    shared_ = &note;
+    note.next = nullptr;
+    note.previous = shared_ ? shared_->previous : &note;
+    (shared_ ? shared_->previous->next : shared_) = &note;
+    shared_->previous = &note;
   }
   void unshare(shared_place& note) noexcept {
-    shared_place** at = &shared_;
-    while (*at != &note) at = &(*at)->next;
-    *at = note.next;
+    if (note.next)
+      note.next->previous = note.previous;
+    else
+      shared_->previous = note.previous;
+    (shared_ == &note ? shared_ : note.previous->next) = note.next;
     note.list = nullptr;
   }
   std::size_t size() const noexcept {
