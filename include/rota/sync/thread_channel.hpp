@@ -8,9 +8,7 @@
 
 #include <concepts>
 #include <cstddef>
-#include <cstdint>
 #include <optional>
-#include <system_error>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -280,7 +278,7 @@ class thread_receiver {
   /// For tasks: as receiver::receive and next.
   detail::thread_receive_awaiter<T> receive() { return detail::thread_receive_awaiter<T>(*link_); }
   detail::thread_next_awaiter<T> next() { return detail::thread_next_awaiter<T>(*link_); }
-  /// As receiver::receive_many; one lock for all.
+  /// As receiver::receive_many; the lock is taken once or twice, not for each item.
   detail::thread_receive_many_awaiter<T> receive_many(std::vector<T>& into, std::size_t limit) {
     return detail::thread_receive_many_awaiter<T>(*link_, into, limit);
   }

@@ -121,25 +121,19 @@ class thread_channel {
       let_givers_in();
     return true;
   }
-  bool try_pass(give_place& place) {
-    remote_telling telling(givers_);
-    return pass(place, telling, false);
-  }
-  bool try_pass(take_place& place) noexcept {
-    if (take_from_stock(place.got)) return ends(place, passing::done);
-    remote_telling telling(takers_);
+  bool pass_at_once(give_place&) noexcept { return false; }
+  bool pass_at_once(take_place& place) noexcept { return take_from_stock(place.got) && ends(place, passing::done); }
+  template <class Place>
+  bool try_pass(Place& place) {
+    if (pass_at_once(place)) return true;
+    remote_telling telling(list_of(place));
     return pass(place, telling, false);
   }
   /// On a plain thread, which sleeps until it is done.
   template <class Place>
   void block(Place& place) {
     if (blocking_guard::forbidden()) throw_blocks_a_loop();
-    if constexpr (std::is_same_v<Place, take_place>) {
-      if (take_from_stock(place.got)) {
-        place.how = passing::done;
-        return;
-      }
-    }
+    if (pass_at_once(place)) return;
     constexpr bool gives = std::is_same_v<Place, give_place>;
     const bool patient = gives && has_one_receiver_ && capacity_ >= least_patience;
     thread_parker here;
@@ -163,7 +157,7 @@ class thread_channel {
     std::optional<T> one;
     std::size_t n = 0;
     while (n != limit) {
-      if (into.size() == into.capacity()) into.reserve(into.empty() ? 8 : into.size() * 2);
+      make_room_for_one(into);
       const std::size_t before = n;
       const std::size_t most = into.capacity() - into.size() < limit - n ? into.capacity() - into.size() : limit - n;
       for (; n - before != most && take_from_stock(one); ++n) into.push_back(std::move(*one));
@@ -329,6 +323,7 @@ class thread_channel {
   ROTA_NOINLINE void let_givers_in() noexcept {
     remote_telling telling(givers_);
     admit(telling);
+    if (givers_.empty()) stock_gate_.have_room();  // who wanted some was cancelled
   }
   // For the only receiver, whose stock is used up: the stores change places, if the other one can be as large.
   bool fetches() noexcept {
@@ -392,15 +387,7 @@ class thread_channel_await : public remote_await<Self, Place> {
  private:
   friend base;
   remote_wait_list& list() noexcept { return channel_.list_of(*this); }
-  bool get_at_once() noexcept {
-    if constexpr (std::is_same_v<Place, remote_take<T>>) {
-      if (!channel_.take_from_stock(this->got)) return false;
-      this->how = passing::done;
-      return true;
-    } else {
-      return false;
-    }
-  }
+  bool get_at_once() noexcept { return channel_.pass_at_once(*this); }
   bool get(remote_telling& telling) noexcept(std::is_same_v<Place, remote_take<T>>) {
     if (channel_.pass(*this, telling, true)) return true;
     if (!holds_) hold();  // a cancel may look into the channel after both ends were closed
