@@ -1,4 +1,4 @@
-// expect: the body takes one argument by reference
+// expect later: the body takes one argument by reference
 #include <rota/rota.hpp>
 
 rota::task<> wrong() {

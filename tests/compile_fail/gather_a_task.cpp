@@ -1,4 +1,4 @@
-// expect: gather() waits for tasks that run already
+// expect later: gather() waits for tasks that run already
 #include <rota/rota.hpp>
 
 rota::task<int> number();

@@ -1,4 +1,4 @@
-// expect: spawn() takes a callable and its arguments, never a task
+// expect: spawn() and run() take a callable and its arguments, never a task
 #include <rota/loop/spawn.hpp>
 
 rota::task<int> number();

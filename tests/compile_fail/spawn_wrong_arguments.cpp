@@ -1,4 +1,4 @@
-// expect: spawn(f, args...): f cannot be called with these arguments
+// expect: spawn(f, args...), run(f, args...): f cannot be called with these arguments
 #include <rota/loop/spawn.hpp>
 
 rota::task<> count(int& n);

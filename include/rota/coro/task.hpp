@@ -106,6 +106,14 @@ struct task_promise_base : promise_base {
 
   ROTA_IF_CALLERS_ARE_KNOWN_INLINE task<T> get_return_object() noexcept;
   std::suspend_always initial_suspend() const noexcept { return {}; }
+  // Says in one line where a co_yield belongs.
+  template <class U>
+  std::suspend_never yield_value(U&&) noexcept {
+    static_assert(!std::is_same_v<U, U>,
+                  "co_yield is for a coroutine that returns a rota::generator<T>, or, when it awaits as well, a "
+                  "rota::async_generator<T>; a task gives its one value with co_return");
+    return {};
+  }
   // No frame suspends at its end: it frees itself there, parameters included, and only then its parent goes on.
   std::suspend_never final_suspend() noexcept {
     if (outcome->how() != outcome_base::running) [[unlikely]]
@@ -340,6 +348,28 @@ template <class T>
 inline constexpr bool is_task<task<T>> = true;
 template <class T>
 inline constexpr bool may_leave<task<T>> = true;
+
+// Who keeps a callable and its arguments, and calls it later, asks here first; it says in one line what is wrong with them.
+template <class F, class... Args>
+consteval bool can_be_started() {
+  constexpr bool is_given_a_task = is_task<std::remove_cvref_t<F>>;
+  static_assert(!is_given_a_task,
+                "spawn() and run() take a callable and its arguments, never a task: write spawn(f, args...) instead of "
+                "spawn(f(args...)), so that they live as long as the new task");
+  constexpr bool is_callable = std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>;
+  static_assert(
+      is_given_a_task || is_callable,
+      "spawn(f, args...), run(f, args...): f cannot be called with these arguments, which are stored and passed on as "
+      "rvalues; for a T& parameter pass std::ref(x), and name the type: a lambda's `auto&` would be the "
+      "std::reference_wrapper");
+  constexpr bool is_kept =
+      std::is_constructible_v<std::decay_t<F>, F> && (std::is_constructible_v<std::decay_t<Args>, Args> && ...);
+  static_assert(
+      !is_callable || is_kept,
+      "spawn(f, args...), run(f, args...): an argument that cannot be copied is handed over, std::move(x); of "
+      "a channel's end there may be another, x.clone(); std::ref(x) keeps a reference");
+  return is_callable && is_kept;
+}
 
 // Says in one line what a body must be, instead of a page of templates.
 template <class F, class Argument>

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstddef>
+#include <initializer_list>
 #include <span>
 #include <type_traits>
 #include <utility>
@@ -48,6 +49,8 @@ namespace rota {
 
 namespace detail {
 
+class nothing;  // a list of these is what {} is
+
 /// What every stream can do, whichever calls move its bytes. One task may read while another writes; a second reader (or
 /// writer) gets std::system_error with errc::busy at once. An operation on a closed or moved-from stream throws
 /// errc::closed. Streams belong to the loop on which they were made, and throw usage_error elsewhere.
@@ -82,6 +85,17 @@ class stream_by {
                   "read_some() fills bytes, a std::span<std::byte>: give it a std::array<std::byte, N>, or chars as "
                   "std::as_writable_bytes(std::span(chars))");
     return read_some(mutable_buffer());
+  }
+  template <class Never = void>
+  transfer_awaiter read_some(std::initializer_list<nothing>) {
+    static_assert(!std::is_void_v<Never>,
+                  "read_some({}) would have no room for anything: give it a std::array<std::byte, N>, which has");
+    return read_some(mutable_buffer());
+  }
+  template <class Never = void>
+  transfer_awaiter write_some(std::initializer_list<nothing>) {
+    static_assert(!std::is_void_v<Never>, "write_some({}) would have nothing to write");
+    return write_some(const_buffer());
   }
   template <class B>
     requires(!std::is_convertible_v<B, const_buffer> && !std::is_convertible_v<B, std::span<const const_buffer>>)

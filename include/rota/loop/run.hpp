@@ -138,6 +138,14 @@ void run(F&&, const event_loop_options& = event_loop_options()) {
   static_assert(!std::is_same_v<F, F>, "run() takes a task: call the coroutine function, rota::run(f())");
 }
 
+template <class F>
+  requires std::is_invocable_v<F&>
+int run_main(F&&, const event_loop_options& = event_loop_options()) {
+  static_assert(!std::is_same_v<F, F>,
+                "run_main() takes a task: call the coroutine function, return rota::run_main(f())");
+  return 1;
+}
+
 /// What main() returns: runs the task as rota::run does, and turns its outcome into an exit code. The value of a
 /// task<int>, 0 after a task<>; 1 after an exception, which is printed, and after event_loop::stop(); 128 + n when SIGINT
 /// or SIGTERM (n) cancelled the task and it ended by that. A task that catches rota::cancelled, finishes and returns has

@@ -114,14 +114,7 @@ struct start_here {
 /// `place` is a start_here, or the like (scope/spawn_above.hpp).
 template <class Place, class F, class... Args>
 [[gnu::always_inline]] inline auto start_task_at(const Place& place, F&& f, Args&&... args) {
-  static_assert(!is_task<std::remove_cvref_t<F>>,
-                "spawn() takes a callable and its arguments, never a task: write spawn(f, args...), so that functor "
-                "and arguments live in the new task's frame");
-  static_assert(
-      std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>,
-      "spawn(f, args...): f cannot be called with these arguments, which are stored and passed on as rvalues; "
-      "for a T& parameter pass std::ref(x), and name the type: a lambda's `auto&` would be the std::reference_wrapper");
-  if constexpr (!is_task<std::remove_cvref_t<F>> && std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>) {
+  if constexpr (can_be_started<F, Args...>()) {
     using result = std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>;
     static_assert(
         is_task<result>,

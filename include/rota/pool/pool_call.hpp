@@ -31,18 +31,6 @@ struct value_on_pool<task<T>> {
   static constexpr bool is_coroutine = true;
 };
 
-template <class F, class... Args>
-constexpr void refuse_unless_callable() {
-  static_assert(
-      !is_task<F>,
-      "pool.run() and spawn() take a callable and its arguments, never a task: write run(f, args...), so that "
-      "functor and arguments live as long as the task");
-  static_assert(
-      std::is_invocable_v<F, Args...>,
-      "f cannot be called with these arguments, which are stored and passed on as rvalues; for a T& parameter "
-      "pass std::ref(x)");
-}
-
 /// A callable with its arguments, for one call, and what comes out of it. On the pool's threads.
 template <class F, class... Args>
 class stored_call {
@@ -258,12 +246,13 @@ class [[nodiscard(ROTA_UNAWAITED)]] pool_call {
 }  // namespace detail
 
 template <class F, class... Args>
-detail::pool_call<std::decay_t<F>, std::decay_t<Args>...> thread_pool::run(F&& f, Args&&... args) {
-  detail::refuse_unless_callable<std::decay_t<F>, std::decay_t<Args>...>();
-  ROTA_REFUSE_OWNING_CLOSURE(F);
-  detail::refuse_empty(f, "thread_pool::run()");
-  return detail::pool_call<std::decay_t<F>, std::decay_t<Args>...>(*this, std::forward<F>(f),
-                                                                   std::forward<Args>(args)...);
+auto thread_pool::run(F&& f, Args&&... args) {
+  if constexpr (detail::can_be_started<F, Args...>()) {
+    ROTA_REFUSE_OWNING_CLOSURE(F);
+    detail::refuse_empty(f, "thread_pool::run()");
+    return detail::pool_call<std::decay_t<F>, std::decay_t<Args>...>(*this, std::forward<F>(f),
+                                                                     std::forward<Args>(args)...);
+  }
 }
 
 }  // namespace rota

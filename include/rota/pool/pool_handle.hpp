@@ -295,16 +295,17 @@ class [[nodiscard]] pool_handle {
 
 template <class F, class... Args>
 auto thread_pool::spawn(F&& f, Args&&... args) {
-  using stored = detail::stored_call<std::decay_t<F>, std::decay_t<Args>...>;
-  using call =
-      std::conditional_t<stored::result::is_coroutine, detail::spawned_task<std::decay_t<F>, std::decay_t<Args>...>,
-                         detail::spawned_function<std::decay_t<F>, std::decay_t<Args>...>>;
-  detail::refuse_unless_callable<std::decay_t<F>, std::decay_t<Args>...>();
-  detail::refuse_empty(f, "thread_pool::spawn()");
-  auto* task = new call(*this, std::forward<F>(f), std::forward<Args>(args)...);
-  pool_handle<typename stored::value> handle(*task);
-  task->start();
-  return handle;
+  if constexpr (detail::can_be_started<F, Args...>()) {
+    using stored = detail::stored_call<std::decay_t<F>, std::decay_t<Args>...>;
+    using call =
+        std::conditional_t<stored::result::is_coroutine, detail::spawned_task<std::decay_t<F>, std::decay_t<Args>...>,
+                           detail::spawned_function<std::decay_t<F>, std::decay_t<Args>...>>;
+    detail::refuse_empty(f, "thread_pool::spawn()");
+    auto* task = new call(*this, std::forward<F>(f), std::forward<Args>(args)...);
+    pool_handle<typename stored::value> handle(*task);
+    task->start();
+    return handle;
+  }
 }
 
 }  // namespace rota

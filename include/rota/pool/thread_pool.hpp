@@ -96,7 +96,7 @@ class thread_pool {
   /// result is given. A task is cancelled at its next suspension, fork or this_task::checkpoint().
   /// A plain thread writes sync_wait(pool.run(f, args...)).
   template <class F, class... Args>
-  detail::pool_call<std::decay_t<F>, std::decay_t<Args>...> run(F&& f, Args&&... args);
+  auto run(F&& f, Args&&... args);
 
   /// Starts f(args...), which returns a task, or is a plain function, without waiting. f and args are stored, decayed, until it
   /// has ended, however long the handle stays. The handle may be awaited on any

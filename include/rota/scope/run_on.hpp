@@ -157,12 +157,13 @@ class [[nodiscard(ROTA_UNAWAITED)]] loop_call {
 /// When the caller is cancelled, a call that has not begun is dropped, a task is cancelled and waited for; a result is given
 /// all the same. When the loop goes down first: std::system_error with errc::task_cancelled.
 template <class F, class... Args>
-detail::loop_call<std::decay_t<F>, std::decay_t<Args>...> run_on(event_loop& loop, F&& f, Args&&... args) {
-  detail::refuse_unless_callable<std::decay_t<F>, std::decay_t<Args>...>();
-  ROTA_REFUSE_OWNING_CLOSURE(F);
-  detail::refuse_empty(f, "run_on()");
-  return detail::loop_call<std::decay_t<F>, std::decay_t<Args>...>(loop, std::forward<F>(f),
-                                                                   std::forward<Args>(args)...);
+auto run_on(event_loop& loop, F&& f, Args&&... args) {
+  if constexpr (detail::can_be_started<F, Args...>()) {
+    ROTA_REFUSE_OWNING_CLOSURE(F);
+    detail::refuse_empty(f, "run_on()");
+    return detail::loop_call<std::decay_t<F>, std::decay_t<Args>...>(loop, std::forward<F>(f),
+                                                                     std::forward<Args>(args)...);
+  }
 }
 /// The same for a pool: pool.run(f, args...).
 template <class F, class... Args>

@@ -34,7 +34,7 @@ namespace rota::any_thread {
 ///
 /// What the holder wrote before it unlocked is seen by the next one. Unlike rota::mutex it does not know its holder: a task
 /// that locks twice waits for ever.
-class mutex {
+class mutex : public detail::unlocked_by_a_guard {
  public:
   using guard = detail::mutex_guard<mutex>;
 

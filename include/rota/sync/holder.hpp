@@ -2,6 +2,7 @@
 #pragma once
 
 #include <source_location>
+#include <type_traits>
 
 #include <rota/coro/cancellation.hpp>
 #include <rota/coro/describe.hpp>
@@ -11,6 +12,25 @@
 #include <rota/coro/task_state.hpp>
 
 namespace rota::detail {
+
+/// For who writes m.unlock(), or gives m to a std::lock_guard, which would: says in one line what to write instead.
+class unlocked_by_a_guard {
+ public:
+  template <class Never = void>
+  void unlock() {
+    static_assert(
+        !std::is_void_v<Never>,
+        "rota's mutexes are locked by an await, and unlocked by the guard that it gives: auto guard = co_await "
+        "m.lock(); what std::lock_guard and std::unique_lock take is a rota::sync_mutex");
+  }
+  template <class Never = void>
+  void unlock_shared() {
+    static_assert(
+        !std::is_void_v<Never>,
+        "rota's mutexes are locked by an await, and unlocked by the guard that it gives: auto guard = co_await "
+        "m.lock_shared()");
+  }
+};
 
 /// What stands between a task and the thing that it has, a guard, may be moved, to another task even; then only the line is
 /// known. The same holds for one that lies in no frame of the task, which would destroy it at its end: of

@@ -66,7 +66,7 @@ class [[nodiscard("a guard that is dropped unlocks at once")]] mutex_guard {
 
 /// For what must not be interrupted by other tasks although it awaits in between; code without an await needs no lock.
 /// For tasks of one loop. Exact FIFO: an unlock hands the lock to whoever has waited longest. No allocation.
-class mutex {
+class mutex : public detail::unlocked_by_a_guard {
  public:
   using guard = detail::mutex_guard<mutex>;
 

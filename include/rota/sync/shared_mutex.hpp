@@ -26,7 +26,7 @@ class shared_mutex_wait;
 
 /// For tasks of one loop. Exact FIFO among readers and writers, so that neither can starve the other; readers that stand
 /// behind each other go in together. No allocation.
-class shared_mutex : detail::wait_list {
+class shared_mutex : public detail::unlocked_by_a_guard, detail::wait_list {
   using access = detail::access;
 
  public:
