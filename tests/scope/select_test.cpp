@@ -619,3 +619,77 @@ TEST_CASE("conditions in a select let go of their mutex, once, and have it again
     }
   });
 }
+
+TEST_CASE(
+    "a cancelled select that waits for its mutex has it before it goes on, although a child succeeded meanwhile") {
+  run([]() -> task<> {
+    rota::mutex m;
+    rota::condition_variable condition;
+    bool had_lock = false;
+    const auto ignores_its_cancel = []() -> task<int> {
+      try {
+        co_await rota::sleep_for(1h);
+      } catch (const rota::cancelled&) {
+      }
+      co_return 5;
+    };
+    const auto wait_at = [](rota::mutex& of, rota::condition_variable& at, bool& had, auto child) -> task<std::size_t> {
+      auto guard = co_await of.lock();
+      const auto r = co_await rota::select(at.wait(guard), child);
+      had = guard && of.is_locked();
+      co_return r.index();
+    };
+    auto waits = rota::spawn(wait_at, std::ref(m), std::ref(condition), std::ref(had_lock), ignores_its_cancel);
+    for (int turns = 0; turns != 5; ++turns) co_await rota::yield();  // the child has begun
+    auto mine = co_await m.lock();
+    waits.cancel();
+    for (int turns = 0; turns != 5; ++turns) co_await rota::yield();
+    REQUIRE(!waits.done());
+    REQUIRE(m.waiting() == 1);
+    mine.unlock();
+    const std::size_t which = co_await waits;
+    REQUIRE(which == 1);
+    REQUIRE(had_lock);
+    REQUIRE(!m.is_locked());
+  });
+}
+
+// A sends to B's taker, which stands for room in the other channel, too: as it leaves, somebody behind it gives A's select what
+// it waits for there.
+TEST_CASE("two selects that meet happen once each, although one of them makes way for somebody else") {
+  run([]() -> task<> {
+    auto [ta, ra] = rota::channel<int>(1);
+    auto [tb, rb] = rota::channel<int>(1);
+    auto room_in_a = co_await ta.reserve();
+    auto room_in_b = co_await tb.reserve();
+    const auto want_room = [](rota::sender<int> to) -> task<> { (void)co_await to.reserve(); };
+    const auto give_or_take = [](rota::sender<int> a, rota::receiver<int> b) -> task<std::size_t> {
+      const auto r = co_await rota::select(a.send(11), b.receive());
+      co_return r.index();
+    };
+    const auto take_or_reserve = [](rota::receiver<int> a, rota::sender<int> b) -> task<int> {
+      auto r = co_await rota::select(a.receive(), b.reserve());
+      co_return r.index() == 0 ? r.get<0>() : -1;
+    };
+    const auto give = [](rota::sender<int> b) -> task<> { co_await b.send(22); };
+    auto in_front = rota::spawn(want_room, ta.clone());
+    co_await rota::yield();
+    auto gives = rota::spawn(give_or_take, ta.clone(), rb.clone());
+    auto takes = rota::spawn(take_or_reserve, ra.clone(), tb.clone());
+    co_await rota::yield();
+    auto behind = rota::spawn(give, tb.clone());
+    co_await rota::yield();
+    in_front.cancel();
+    const int got = co_await takes;
+    const std::size_t which = co_await gives;
+    REQUIRE(got == 11);
+    REQUIRE(which == 0);
+    REQUIRE(rb.statistics().waiting_receivers == 0);
+    room_in_b.send(33);  // the one behind has lost nothing
+    const int first = co_await rb.receive();
+    const int second = co_await rb.receive();
+    REQUIRE(first == 33);
+    REQUIRE(second == 22);
+    co_await behind;
+  });
+}

@@ -50,6 +50,7 @@ class no_decision {};
 template <bool Biased, class... As>
 class [[nodiscard(ROTA_UNAWAITED)]] select_awaiter
     : public custom_wait,
+      public rest_of_grant,
       public std::conditional_t<((case_in<As, As...>::kind == case_kind::child) || ...),
                                 select_children<select_awaiter<Biased, As...>>,
                                 no_children<select_awaiter<Biased, As...>>>,
@@ -65,7 +66,9 @@ class [[nodiscard(ROTA_UNAWAITED)]] select_awaiter
   static_assert(sizeof...(As) <= 64, "a select has 64 cases at most");
 
  public:
-  explicit select_awaiter(As&&... as) : cases_(static_cast<As&&>(as)...) { cancel = &my_scope_was_cancelled; }
+  explicit select_awaiter(As&&... as) : rest_of_grant{&finish}, cases_(static_cast<As&&>(as)...) {
+    cancel = &my_scope_was_cancelled;
+  }
   select_awaiter(const select_awaiter&) = delete;
   select_awaiter& operator=(const select_awaiter&) = delete;
 
@@ -238,9 +241,16 @@ class [[nodiscard(ROTA_UNAWAITED)]] select_awaiter
     each_that_is<case_kind::child>([&](auto, auto& one) { one.start(runner_access::of(me), *this); });
   }
 
+  // In two steps: whoever is told may give what others stand for in its list, and all of this select must be out by then.
   void withdraw_cases() noexcept {
+    leave_lists();
+    tell_lists();
+  }
+  void leave_lists() noexcept {
     each_that_is<case_kind::of_loop>([](auto, auto& one) { one.leave(); });
     each_that_is<case_kind::of_any_thread>([this](auto index, auto& one) { one.leave(index == winner_); });
+  }
+  void tell_lists() noexcept {
     each_in_a_list([](auto, auto& one) { one.tell(); });
   }
   // Each mutex once. Whoever gets one may decide this very select, or have it cancelled.
@@ -256,10 +266,11 @@ class [[nodiscard(ROTA_UNAWAITED)]] select_awaiter
   // The task goes on when it has its mutexes again, and every child has ended.
   void go_on() noexcept {
     if constexpr (relocks) {
+      if (locking_) return;
       bool locks = false;
       each_that_relocks([&](auto, auto& one) {
         if (!locks && one.has_let_go()) {
-          locks = true;
+          locks = locking_ = true;
           one.lock_again(&has_lock);
         }
       });
@@ -276,25 +287,38 @@ class [[nodiscard(ROTA_UNAWAITED)]] select_awaiter
   }
   void decide(std::size_t winner) noexcept {
     winner_ = winner;
-    withdraw_cases();
+    leave_lists();
+    finish(*this);
+  }
+  static void finish(rest_of_grant& decided) noexcept {
+    auto& self = static_cast<select_awaiter&>(decided);
+    self.tell_lists();
     if constexpr (child_count != 0) {
-      if (this->children != 0)
-        scope_tree::cancel(*this, cancel_kind::sibling, "another case of the select was first", me_->root().waits_at);
+      if (self.children != 0)
+        scope_tree::cancel(self, cancel_kind::sibling, "another case of the select was first",
+                           self.me_->root().waits_at);
     }
-    go_on();
+    self.go_on();
   }
   // The waiting task leads to its select.
   static select_awaiter& of(waiter& one) noexcept {
     return static_cast<select_awaiter&>(*static_cast<custom_wait*>(one.task->waiting_for()));
   }
-  static void has_lock(waiter& one) noexcept { of(one).go_on(); }
-  static void a_case_is_granted(waiter& granted) noexcept {
+  static rest_of_grant* has_lock(waiter& one) noexcept {
+    select_awaiter& self = of(one);
+    self.locking_ = false;
+    self.go_on();
+    return nullptr;
+  }
+  static rest_of_grant* a_case_is_granted(waiter& granted) noexcept {
     select_awaiter& self = of(granted);
     std::size_t winner = no_case;
     self.each([&](auto index, auto& one) {
       if (one.is(granted)) winner = index;
     });
-    self.decide(winner);
+    self.winner_ = winner;
+    self.leave_lists();
+    return &self;
   }
   static void another_thread_has_granted(posted& place) noexcept {
     auto& self = static_cast<select_awaiter&>(static_cast<remote_wait&>(place).decision());
@@ -307,7 +331,10 @@ class [[nodiscard(ROTA_UNAWAITED)]] select_awaiter
     });
     if (child.has(task_state::was_cancelled)) {
       if (winner_ == no_case && !withdrawn_ && only_children && this->children == 1) go_on();
-    } else if (winner_ == no_case && (withdrawn_ || decide_here())) {
+    } else if (winner_ == no_case && withdrawn_) {
+      winner_ = which;  // all of it is out of its lists; a mutex may be waited for
+      go_on();
+    } else if (winner_ == no_case && decide_here()) {
       decide(which);
     } else if (child.has(task_state::failed)) {
       loop_access::report_lost(child, *error_of(child));
@@ -330,6 +357,7 @@ class [[nodiscard(ROTA_UNAWAITED)]] select_awaiter
   task_state* me_ = nullptr;
   std::size_t winner_ = no_case;
   bool withdrawn_ = false;
+  bool locking_ = false;  // it waits for a mutex, which it let go of for a condition
   bool attached_ = false;
   bool room_ = false;
 };

@@ -56,13 +56,13 @@ class loop_case {
   }
   bool try_now(task_runner*) { return awaiter_.try_now(); }
   /// `decision` is null when all cases are of this loop.
-  void enter(void (*granted)(waiter&) noexcept, [[maybe_unused]] select_decision* decision) {
+  void enter(waiter::grant_function granted, [[maybe_unused]] select_decision* decision) {
     awaiter_.granted = granted;
     awaiter_.list().push(awaiter_);
     if constexpr (Shared) awaiter_.list().share(note_, awaiter_, *decision);
   }
   auto& awaiter() noexcept { return awaiter_; }
-  // In two steps: whoever is told may give what others stand for in its list, and all of this select must be out by then.
+  // In two steps: every case leaves before any is told (select_awaiter::withdraw_cases).
   void leave() noexcept {
     if constexpr (Shared) {
       if (note_.list) note_.list->unshare(note_);
@@ -101,7 +101,7 @@ class remote_case {
   bool enter(task_state& me, select_decision& decision, std::size_t index, void (*granted)(posted&) noexcept) {
     return awaiter_.stand(me, decision, static_cast<std::uint32_t>(index), granted);
   }
-  // In two steps, as above. Who gave the winner what it has took it out, and its list may be gone.
+  // As above. Who gave the winner what it has took it out, and its list may be gone.
   void leave(bool is_winner) noexcept {
     left_ = is_winner ? nullptr : awaiter_.leave();
     awaiter_.has_ended();

@@ -307,13 +307,16 @@ class channel_core {
       waiter* const taker = giver.what ? takers_.first() : nullptr;
       if (!taker && !has_room()) return;
       if (Shared && !(taker ? givers_.claim_both(giver, takers_, *taker) : givers_.claim(giver))) continue;
-      givers_.remove(giver);  // first: a taker that stands in a select may bring us here again
+      // The giver is out of all lists before the taker goes on: if that is a select, others are given what it wanted elsewhere,
+      // and may bring us here again.
+      givers_.remove(giver);
       giver.how = passing::done;
+      rest_of_grant* const left = giver.granted(giver);
       if (taker)
         hand_to(*taker, *giver.what);
       else
         accept(giver.what);
-      giver.granted(giver);
+      wait_list::finish(left);
     }
   }
   template <class Place>

@@ -92,14 +92,17 @@ class [[nodiscard(ROTA_UNAWAITED)]] condition_wait : public list_wait {
   }
   bool has_let_go() const noexcept { return has_let_go_; }
   /// `locked` is called when the mutex is held again, perhaps before this returns.
-  void lock_again(void (*locked)(waiter&) noexcept) noexcept {
+  void lock_again(grant_function locked) noexcept {
     has_let_go_ = false;
     granted = locked;
     mutex_.lock_for(*this);
   }
 
  private:
-  static void notified(waiter& self) noexcept { static_cast<condition_wait&>(self).lock(); }
+  static rest_of_grant* notified(waiter& self) noexcept {
+    static_cast<condition_wait&>(self).lock();
+    return nullptr;
+  }
   static void cancelled_early(custom_wait& self) noexcept {
     auto& wait = static_cast<condition_wait&>(self);
     wait.list_.remove(wait);

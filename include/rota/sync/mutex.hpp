@@ -131,7 +131,7 @@ class mutex : public detail::unlocked_by_a_guard {
   void lock_for(detail::list_wait& wait) {
     if (is_locked()) return waiters_.push(wait);
     now_holds(wait);
-    wait.granted(wait);
+    waiters_.finish(wait.granted(wait));
   }
   [[noreturn]] ROTA_COLD void refuse_own(detail::task_state& task) const {
     detail::throw_usage_error(usage_error::kind::would_deadlock,

@@ -20,7 +20,8 @@
 // decision after that. If the loser stood in front of others who may go now, their list's owner is told.
 //
 // A select whose cases are all of one loop has no decision: there the grant of one case takes the others out before
-// anything else can run. Model: tests/model/select_decision.pml.
+// anything else can run. Where two waiters meet, as a giver and a taker in a channel, one is out of all lists before the
+// other is granted. Model: tests/model/select_decision.pml.
 #pragma once
 
 #include <pthread.h>

@@ -32,17 +32,23 @@ namespace rota::detail {
 
 class wait_list;
 
+/// What is left of a grant when the waiter, and all that waits with it, is out of its lists: others may be given something by it.
+struct rest_of_grant {
+  void (*run)(rest_of_grant&) noexcept;
+};
+
 /// A place in a wait_list. A task that waits for several things at once has one in each.
 struct waiter {
-  explicit waiter(void (*f)(waiter&) noexcept) noexcept : granted(f) {}
+  using grant_function = rest_of_grant* (*)(waiter&) noexcept;
+  explicit waiter(grant_function f) noexcept : granted(f) {}
   waiter(const waiter&) = delete;
   waiter& operator=(const waiter&) = delete;
 
-  task_state* task = nullptr;         // who waits; set before the place is taken
-  wait_list* place_in = nullptr;      // null: in none
-  waiter* next = nullptr;             // in the list
-  waiter* previous = nullptr;         // in the list; in the first one the last
-  void (*granted)(waiter&) noexcept;  // it is out of the list: see that the task goes on
+  task_state* task = nullptr;     // who waits; set before the place is taken
+  wait_list* place_in = nullptr;  // null: in none
+  waiter* next = nullptr;         // in the list
+  waiter* previous = nullptr;     // in the list; in the first one the last
+  grant_function granted;  // it is out of the list: see that the task goes on, now or in what is left (null: nothing)
 };
 
 /// Beside a waiter of a select that other threads may decide: few lists have any, and the others do not pay for it.
@@ -154,7 +160,11 @@ class wait_list {
   /// Removes the waiter, which was claimed and goes on in its turn. What it is given must be its own already.
   void grant(waiter& w) noexcept {
     remove(w);
-    w.granted(w);
+    finish(w.granted(w));
+  }
+  static void finish(rest_of_grant* left) noexcept {
+    if (left) [[unlikely]]
+      left->run(*left);
   }
   /// Everybody who waits now, in order.
   void grant_all() noexcept {
@@ -225,7 +235,7 @@ class list_wait : public custom_wait, public waiter {
  protected:
   list_wait() noexcept : list_wait(&go_on, &withdraw) {}
   /// For who has more to do before it goes on.
-  list_wait(void (*when_granted)(waiter&) noexcept, void (*when_cancelled)(custom_wait&) noexcept) noexcept
+  list_wait(grant_function when_granted, void (*when_cancelled)(custom_wait&) noexcept) noexcept
       : waiter(when_granted) {
     cancel = when_cancelled;
   }
@@ -261,7 +271,10 @@ class list_wait : public custom_wait, public waiter {
       throw_cancelled(*task);
   }
 
-  static void go_on(waiter& self) noexcept { make_ready(static_cast<list_wait&>(self).frame); }
+  static rest_of_grant* go_on(waiter& self) noexcept {
+    make_ready(static_cast<list_wait&>(self).frame);
+    return nullptr;
+  }
 
   bool withdrawn_ = false;
 
