@@ -307,7 +307,8 @@ TEST_CASE("what still ends is answered by a loop that has gone down already") {
         first = e.code();
       }
     }
-    co_await rota::sleep_for(1ms);  // the other one has nothing to wait for: now it is down
+    co_await rota::sleep_for(
+        1ms);  // the other one has nothing to wait for: it is down, or nearly; the answer is the same
     try {
       co_await rota::run_on(other, [] {});
     } catch (const std::system_error& e) {
