@@ -31,6 +31,8 @@ class receiver_stock {
   std::size_t left() const noexcept { return left_.load(std::memory_order_seq_cst); }
   /// Under the lock, before the last look at left(): the caller will wait.
   void want_room() noexcept { wanted_.store(true, std::memory_order_seq_cst); }
+  /// Under the lock. Who waits must find it so, or the receiver would let nobody in before its stock is used up.
+  bool is_wanted() const noexcept { return wanted_.load(std::memory_order_relaxed); }
   /// Under the lock: nobody waits any more.
   void have_room() noexcept { wanted_.store(false, std::memory_order_relaxed); }
 

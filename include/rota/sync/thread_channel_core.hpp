@@ -77,8 +77,8 @@ class thread_channel {
         if (waits && last_look) stock_gate_.have_room();
         return true;
       }
-      if (last_look) return false;
-      stock_gate_.want_room();
+      if (last_look && (!waits || stock_gate_.is_wanted())) return false;
+      stock_gate_.want_room();  // again, when admit() has let others in and found that nobody wants more
     }
   }
   bool pass(take_place& place, remote_telling& telling, bool /*waits*/) noexcept {
