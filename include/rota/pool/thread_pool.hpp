@@ -127,7 +127,6 @@ class thread_pool {
         workers_.back() = new detail::pool_worker(core_, i);
       }
       core_.workers = count;
-      arguments_.resize(count);
       threads_.reserve(count);
       core_.registered.of = this;
       core_.registered.wake = [](detail::registered_pool& r) noexcept {
@@ -146,23 +145,25 @@ class thread_pool {
     }
   }
   void start_thread(unsigned i) {
-    arguments_[i] = {this, i};
+    threads_.push_back({this, i, {}});
     // Signals are for the threads of the program.
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    pthread_t thread;
-    const int error = pthread_create(&thread, nullptr, &thread_main, &arguments_[i]);
+    pool_thread& its = threads_.back();  // it stays where it is: room was reserved
+    const int error = pthread_create(&its.thread, nullptr, &thread_main, &its);
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    if (error != 0) throw std::system_error(error, std::generic_category(), "thread_pool: pthread_create");
-    threads_.push_back(thread);
+    if (error != 0) {
+      threads_.pop_back();
+      throw std::system_error(error, std::generic_category(), "thread_pool: pthread_create");
+    }
     char name[16];
     std::snprintf(name, sizeof name, "rota-pool-%u", i % 100000);
-    pthread_setname_np(thread, name);
-    if (options_.pin) detail::pin_to_cpu(thread, i);
+    pthread_setname_np(its.thread, name);
+    if (options_.pin) detail::pin_to_cpu(its.thread, i);
   }
   static void* thread_main(void* argument) noexcept {
-    const auto& mine = *static_cast<thread_argument*>(argument);
+    const auto& mine = *static_cast<pool_thread*>(argument);
     thread_pool& pool = *mine.pool;
     detail::blocking_guard::forbidden() = true;
     pool.workers_[mine.index]->work(pool.workers_.data(), pool.workers_.size(), pool.stop_);
@@ -170,8 +171,8 @@ class thread_pool {
   }
   void stop() noexcept {
     if (threads_.empty()) return;  // closed before
-    for (const pthread_t thread : threads_)
-      if (pthread_equal(thread, pthread_self())) [[unlikely]]
+    for (const pool_thread& one : threads_)
+      if (pthread_equal(one.thread, pthread_self())) [[unlikely]]
         detail::trap("a thread_pool was destroyed on one of its own threads, which would wait for itself");
     take_no_more();
     drop_queued();
@@ -200,21 +201,21 @@ class thread_pool {
     core_.timers.stop();
     stop_.store(true, std::memory_order_seq_cst);
     core_.parking.wake_all();
-    for (const pthread_t thread : threads_) pthread_join(thread, nullptr);
+    for (const pool_thread& one : threads_) pthread_join(one.thread, nullptr);
     threads_.clear();
   }
 
-  struct thread_argument {
-    thread_pool* pool = nullptr;
-    unsigned index = 0;
+  struct pool_thread {
+    thread_pool* pool;
+    unsigned index;
+    pthread_t thread;
   };
 
   thread_pool_options options_;
   detail::pool_core core_;
   detail::root_list roots_;
   std::vector<detail::pool_worker*> workers_;
-  std::vector<thread_argument> arguments_;
-  std::vector<pthread_t> threads_;
+  std::vector<pool_thread> threads_;
   detail::atomic<bool> stop_{false};
 };
 
