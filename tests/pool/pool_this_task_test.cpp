@@ -75,6 +75,25 @@ TEST_CASE("a child of a pool and its parent's handle agree on name and number, w
     });
 }
 
+TEST_CASE("a child may be named by who spawned it from below while it ends") {
+  on_pool(4, []() -> task<> {
+    const auto body = [](task_group& group) -> task<> {
+      const auto ends = []() -> task<> {
+        this_task::set_name("a name that is too long to be kept inside the string");
+        co_return;
+      };
+      const auto child = [&]() -> task<> {
+        auto handle = group.spawn(ends);
+        for (int i = 0; i != 100; ++i)
+          handle.set_name("a name from below, which is as long as the one before, or more");
+        co_await handle;
+      };
+      for (int i = 0; i != 50; ++i) co_await group.spawn(child);
+    };
+    co_await rota::with_task_group(body);
+  });
+}
+
 TEST_CASE("a child that spawns into its group has the name and number of what it spawned, too") {
   for (const unsigned threads : {1u, 4u})
     on_pool(threads, []() -> task<> {

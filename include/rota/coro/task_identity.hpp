@@ -56,14 +56,12 @@ struct task_identity {
   /// At the end of the task, for who keeps its outcome.
   void tell_last(task_state& task) noexcept {
     const std::uint64_t number = number_.load(std::memory_order_relaxed);
-    std::string* const name = name_.load(std::memory_order_relaxed);
-    if (number == 0 && !name) return;
+    if (number == 0 && !name_.load(std::memory_order_relaxed)) return;
     task_extras* const extras = extras_of(task);
     if (!extras) return;
     extras->id = number;
-    if (!name) return;
     try {
-      extras->name = *name;
+      tell(*extras);                   // whoever spawned it from below may name it still
     } catch (const std::bad_alloc&) {  // then reports show the number
     }
   }
