@@ -193,6 +193,7 @@ TEST_CASE("a child cancels what it has spawned into the group by the handle") {
           const std::exception_ptr error = co_await exception_of(wait());
           REQUIRE(rota_test::error_code_of([&] { std::rethrow_exception(error); }) == rota::errc::task_cancelled);
           REQUIRE(one.cancelled());
+          REQUIRE(!one.exception());
           REQUIRE(!one.cancel());
           another.cancel();  // and its handle goes while the cancel is on its way
         };
@@ -396,6 +397,29 @@ TEST_CASE("a child that is cancelled while it starts another one cancels that on
       co_await rota::with_task_group(body);
       REQUIRE(cancels == 1);
     });
+}
+
+TEST_CASE(
+    "children that start others while the group's task is cancelled leave each strand its own account of the cancel") {
+  const auto work = []() -> task<> {
+    const auto child = [](task_group& group) -> task<> {
+      const auto never_starts = [](task_status<>) -> task<> { co_await rota::sleep_for(1h); };
+      co_await group.start(never_starts);
+    };
+    const auto body = [&](task_group& group) -> task<> {
+      for (int i = 0; i != 8; ++i) group.spawn(child, std::ref(group));
+      co_await rota::sleep_for(1h);
+    };
+    co_await rota::with_task_group(body);
+  };
+  thread_pool pool(4);
+  const auto cancels = [&]() -> task<> {
+    for (int i = 0; i != 50; ++i) {
+      const bool ended = co_await rota::move_on_after(1ms, pool.run(work));
+      REQUIRE(!ended);
+    }
+  };
+  rota::run(cancels());
 }
 
 TEST_CASE("a group is refused to tasks that are not below it, and to what it deferred") {

@@ -211,7 +211,8 @@ class join_handle {
     retrieve();
     return detail::outcome_of<T>(*task_).get();
   }
-  /// The exception of a task that is done; null after success, and when it was cancelled before its first step.
+  /// The exception of a task that is done; null after success, and when it was cancelled before its first step, or from
+  /// another thread (task_group::spawn by a child).
   std::exception_ptr exception() {
     if (!done()) detail::throw_not_ended();
     task_->set(detail::task_state::retrieved);

@@ -137,7 +137,7 @@ class remote_child {
     failed_ = child_.has(task_state::failed);
     was_cancelled_ = child_.has(task_state::was_cancelled);
     ended_at_ = child_.ended_at;
-    move_outcome(*this);
+    if (!was_cancelled_) move_outcome(*this);  // a `cancelled` shares its record with this strand
     --child_.references_;
     if (end_word_.exchange(end::told, std::memory_order_acq_rel) == end::open)
       way_.from.post(end_);

@@ -76,11 +76,10 @@ class typed_remote_child final : public remote_child, public task_record<T> {
     extras->locals = local_value::share(its->locals);
     return extras;
   }
-  // An error stays with the child as well, for the group.
+  // Not of a cancelled one. An error stays with the child as well, for the group.
   void take(task_outcome<T>& from) noexcept {
     try {
       if (from.has_exception()) std::rethrow_exception(*from.error());
-      if (!from.has_value()) return;  // cancelled before it began
       if constexpr (std::is_void_v<T>)
         mine().set_state(outcome_base::value);
       else if constexpr (std::is_reference_v<T>)
