@@ -422,6 +422,51 @@ TEST_CASE(
   rota::run(cancels());
 }
 
+TEST_CASE("a start from below works while the group's task is cancelled, where the group or the caller has a shield") {
+  const auto server = [](task_status<int> status) -> task<> {
+    co_await rota::sleep_for(1ms);
+    status.started(7);
+  };
+  const auto group_in_shield = [&]() -> task<> {
+    const auto body = [&](task_group& group) -> task<> {
+      const auto child = [&]() -> task<> {
+        const int port = co_await group.start(server);
+        REQUIRE(port == 7);
+      };
+      co_await group.spawn(child);
+    };
+    const auto cleanup = [&]() -> task<> { co_await rota::with_task_group(body); };
+    try {
+      co_await rota::sleep_for(1h);
+    } catch (const rota::cancelled&) {
+    }
+    co_await rota::shield(10s, cleanup());
+  };
+  const auto caller_in_shield = [&]() -> task<> {
+    const auto starts = [&](task_group& group) -> task<> {
+      const int port = co_await group.start(server);
+      REQUIRE(port == 7);
+    };
+    const auto child = [&](task_group& group) -> task<> {
+      try {
+        co_await rota::sleep_for(1h);
+      } catch (const rota::cancelled&) {
+      }
+      co_await rota::shield(10s, starts(group));
+    };
+    const auto body = [&](task_group& group) -> task<> { co_await group.spawn(child, std::ref(group)); };
+    co_await rota::with_task_group(body);
+  };
+  thread_pool pool(2);
+  const auto all = [&]() -> task<> {
+    (void)co_await rota::move_on_after(1ms, group_in_shield());
+    (void)co_await rota::move_on_after(1ms, pool.run(group_in_shield));
+    (void)co_await rota::move_on_after(1ms, caller_in_shield());
+    (void)co_await rota::move_on_after(1ms, pool.run(caller_in_shield));
+  };
+  rota::run(all());
+}
+
 TEST_CASE("a group is refused to tasks that are not below it, and to what it deferred") {
   on_pool(2, []() -> task<> {
     std::atomic<task_group*> shared{nullptr};

@@ -22,7 +22,7 @@
 namespace rota::detail {
 
 struct way_above {
-  /// Below what `to`'s task has spawned, on that strand.
+  /// On that strand, and cancelled by the handle alone.
   way_above(strand& spawners, strand& above) noexcept : from(spawners), to(above), leaves(false) {}
   /// Below an owner there, which has counted one more that is on its way.
   way_above(strand& spawners, strand& above, task_owner* below, atomic<unsigned>* arriving) noexcept
@@ -108,7 +108,7 @@ class remote_child {
     child_.references_ = 1;                                // until its end is told
     child_.add_joiner(ended_);
     try {
-      if (!way_.owner) way_.owner = &runner_access::root(way_.to);
+      if (!way_.owner) way_.owner = &way_.to.root_of_others();
       runner_access::start_arrived(way_.to, *way_.owner, child_, way_.leaves);
     } catch (...) {
       fail();

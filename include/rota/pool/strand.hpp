@@ -145,7 +145,7 @@ class strand final : public task_runner, public pool_job {
 
   // What the task spawns without a group. It is cancelled with the task, which ends when all of it has ended.
   struct root_owner final : task_owner {
-    explicit root_owner(task_state& task) noexcept {
+    explicit root_owner(task_state& task, std::uint32_t flags = 0) noexcept : task_owner(flags) {
       host = &task;
       link(task);
     }
@@ -171,6 +171,11 @@ class strand final : public task_runner, public pool_job {
   task_owner& root() override {
     if (!root_) root_ = owned<root_owner>(new root_owner(state));
     return *root_;
+  }
+  // Owns what tasks below have begun here for themselves, and cancel: nobody here does.
+  task_owner& root_of_others() {
+    if (!root_of_others_) root_of_others_ = owned<root_owner>(new root_owner(state, open_scope::shielded));
+    return *root_of_others_;
   }
   inline bool sends_away(task_state& task) noexcept override;
   void fire_due() noexcept {
@@ -202,6 +207,7 @@ class strand final : public task_runner, public pool_job {
   hook_frame end_;
   due_timers due_;
   owned<root_owner> root_;
+  owned<root_owner> root_of_others_;
 };
 
 inline due_timers& due_timers_for(loop_timer& t) noexcept {
