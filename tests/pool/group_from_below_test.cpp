@@ -467,6 +467,50 @@ TEST_CASE("a start from below works while the group's task is cancelled, where t
   rota::run(all());
 }
 
+TEST_CASE("a group that is kept open by what is on its way is open to everybody") {
+  std::atomic<int> refused{0};
+  const auto all = [&]() -> task<> {
+    const auto rounds = rota_test::scaled(20000, 2000);
+    for (std::size_t i = 0; i != rounds && refused == 0; ++i) {
+      std::atomic<task_group*> inner{nullptr};
+      std::atomic<bool> first{false}, second{false};
+      const auto holds = [&]() -> task<> {
+        while (!second) co_await rota::yield();
+      };
+      const auto spawns_first = [&]() -> task<> {
+        while (!inner) co_await rota::yield();
+        inner.load()->spawn(holds);
+        first = true;
+      };
+      const auto spawns_next = [&]() -> task<> {
+        while (!inner) co_await rota::yield();
+        while (!first) {
+        }
+        try {
+          for (int n = 0; n != 20; ++n) inner.load()->spawn(give, n);
+        } catch (const rota::usage_error&) {
+          refused.fetch_add(1);
+        }
+        second = true;
+      };
+      const auto body = [&](task_group& group) -> task<> {
+        inner = &group;
+        co_await rota::yield();
+        while (!first) {  // the other two are spawned, and other workers run them
+        }
+      };
+      const auto outer = [&](task_group& group) -> task<> {
+        group.spawn(spawns_first);
+        group.spawn(spawns_next);
+        co_await rota::with_task_group(body);
+      };
+      co_await rota::with_task_group(outer);
+    }
+  };
+  on_pool(4, all);
+  REQUIRE(refused == 0);
+}
+
 TEST_CASE("a group is refused to tasks that are not below it, and to what it deferred") {
   on_pool(2, []() -> task<> {
     std::atomic<task_group*> shared{nullptr};

@@ -107,7 +107,7 @@ class task_group : detail::failure_collector {
     detail::task_runner& runner = detail::runner_access::of(*host);
     if (event_loop::current() != &runner) [[unlikely]]
       check_place(runner);
-    if (ended_.load(std::memory_order_relaxed)) [[unlikely]]
+    if ((on_their_way_.load(std::memory_order_relaxed) & ended) != 0) [[unlikely]]
       refuse_late_callers();
     return runner;
   }
@@ -151,21 +151,17 @@ class task_group : detail::failure_collector {
     }
   }
 
-  // A child that another strand has made, and that the group does not count yet. The group and its end look at each other's
-  // word, seq_cst: a call that begins while the group is open finds it open.
+  // A child that another strand has made, and that the group does not count yet. It keeps the group open.
   class arrival {
    public:
     explicit arrival(task_group& group) : group_(&group) {
-      group.arriving_.fetch_add(1, std::memory_order_seq_cst);
-      if (!group.ended_.load(std::memory_order_seq_cst)) [[likely]]
-        return;
-      group.arriving_.fetch_sub(1, std::memory_order_release);
-      group.refuse_late_callers();
+      if ((group.on_their_way_.fetch_add(1, std::memory_order_relaxed) & ended) != 0) [[unlikely]]
+        group.refuse_late_callers();
     }
     arrival(arrival&& other) noexcept : group_(std::exchange(other.group_, nullptr)) {}
     arrival& operator=(arrival&&) = delete;
     ~arrival() {
-      if (group_) group_->arriving_.fetch_sub(1, std::memory_order_release);
+      if (group_) group_->on_their_way_.fetch_sub(1, std::memory_order_release);
     }
 
     task_group& group() const noexcept { return *group_; }
@@ -180,7 +176,7 @@ class task_group : detail::failure_collector {
   template <class F, class... Args>
   ROTA_NOINLINE auto spawn_above(detail::strand& spawner, detail::strand& home, F&& f, Args&&... args) {
     arrival on_its_way(*this);
-    const detail::start_above place(spawner, home, this, &arriving_);
+    const detail::start_above place(spawner, home, this, &on_their_way_);
     auto handle = detail::start_task_at(place, std::forward<F>(f), std::forward<Args>(args)...);
     on_its_way.is_sent();
     return handle;
@@ -240,14 +236,12 @@ class task_group : detail::failure_collector {
 
   /// Nobody waits for children any more. False: a child is on its way from another strand.
   bool ends() noexcept {
-    if (!host->exec->is_strand()) {
-      ended_.store(true, std::memory_order_relaxed);
-      return true;
+    if (host->exec->is_strand()) {
+      unsigned nobody = 0;
+      return on_their_way_.compare_exchange_strong(nobody, ended, std::memory_order_acquire, std::memory_order_relaxed);
     }
-    ended_.store(true, std::memory_order_seq_cst);
-    if (arriving_.load(std::memory_order_seq_cst) == 0) return true;
-    ended_.store(false, std::memory_order_relaxed);
-    return false;
+    on_their_way_.store(ended, std::memory_order_relaxed);
+    return true;
   }
   // While it waits for such a one, which is about to be posted.
   struct turn {
@@ -261,8 +255,9 @@ class task_group : detail::failure_collector {
   };
 
   detail::cleanup_stack cleanups_;
-  detail::atomic<bool> ended_{false};
-  detail::atomic<unsigned> arriving_{0};
+  // Children that come from other strands; or `ended`, after which none does. One word: a group does not end while one comes.
+  static constexpr unsigned ended = 1u << 31;
+  detail::atomic<unsigned> on_their_way_{0};
   bool cut_short_ = false;  // a child was cancelled from outside, neither for itself nor by the group
 };
 
