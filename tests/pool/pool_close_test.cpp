@@ -48,6 +48,27 @@ TEST_CASE("close() does not block the loop, whose tasks the pool's tasks wait fo
   });
 }
 
+TEST_CASE("several may close a pool at once, and all of them wait until it is down") {
+  rota_test::run([]() -> task<> {
+    for (int round = 0; round != 50; ++round) {
+      thread_pool pool(2);
+      std::atomic<bool> ended{false};
+      const auto cleans_up = [&]() -> task<> {
+        try {
+          co_await rota::sleep_for(1h);
+        } catch (const rota::cancelled&) {
+          ended = true;
+          throw;
+        }
+      };
+      rota::pool_handle<> handle = pool.spawn(cleans_up);
+      co_await rota::when_all(pool.close(), pool.close(), pool.close());
+      REQUIRE(handle.done());
+      (void)co_await exception_of(handle);
+    }
+  });
+}
+
 TEST_CASE("a pool that was closed takes nothing, and may be destroyed") {
   rota_test::run([]() -> task<> {
     thread_pool pool(2);

@@ -84,6 +84,16 @@ TEST_CASE("cancel stops a task, once, and not one that has ended") {
   REQUIRE_FALSE(ended.cancel());
 }
 
+TEST_CASE("a handle that is awaited for the second time, and one that is empty, are usage errors") {
+  thread_pool pool(1);
+  pool_handle<int> once = pool.spawn(number, 1);
+  REQUIRE(rota::sync_wait(once) == 1);
+  REQUIRE(rota_test::usage_error_of([&] { rota::sync_wait(once); }) == rota::usage_error::kind::invalid_task);
+  pool_handle<int> empty;
+  REQUIRE(rota_test::usage_error_of([&] { (void)empty.done(); }) == rota::usage_error::kind::invalid_task);
+  REQUIRE_FALSE(empty.cancel());
+}
+
 TEST_CASE("a task that is cancelled sees by whom and why") {
   thread_pool pool(1);
   std::string why;

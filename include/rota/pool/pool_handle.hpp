@@ -68,7 +68,8 @@ class spawned_base {
     *link = waiter.next;
     return true;
   }
-  void set_retrieved() noexcept { retrieved_ = true; }
+  /// False: for the second time.
+  bool set_retrieved() noexcept { return !std::exchange(retrieved_, true); }
 
  protected:
   virtual ~spawned_base() { pthread_mutex_destroy(&mutex_); }
@@ -241,7 +242,10 @@ class [[nodiscard(ROTA_UNAWAITED)]] handle_awaiter {
   }
   T await_resume() {
     if (withdrawn_) throw_cancelled(*waiter_.me);
-    task_.set_retrieved();
+    if (!task_.set_retrieved()) [[unlikely]]
+      throw_usage_error(usage_error::kind::invalid_task,
+                        "%s, awaited a pool_handle twice: the first await took what there was",
+                        describe(*waiter_.me).c_str());
     if (task_.was_cancelled()) throw std::system_error(make_error_code(errc::task_cancelled));
     return task_.outcome().take();
   }
@@ -280,13 +284,14 @@ class [[nodiscard]] pool_handle {
   bool cancel(std::string_view reason = {}, std::source_location where = std::source_location::current()) {
     return task_ && task_->cancel(reason, where);
   }
-  bool done() const noexcept { return task_ && task_->done(); }
+  /// The body has ended, one way or another. Throws usage_error of an empty handle.
+  bool done() const { return checked().done(); }
 
  private:
   friend thread_pool;
   explicit pool_handle(detail::spawned<T>& task) noexcept : task_(&task) {}
-  detail::spawned<T>& checked() {
-    if (!task_) throw usage_error(usage_error::kind::invalid_task, "an empty pool_handle was awaited");
+  detail::spawned<T>& checked() const {
+    if (!task_) throw usage_error(usage_error::kind::invalid_task, "an empty pool_handle was awaited or asked");
     return *task_;
   }
 

@@ -78,10 +78,11 @@ class thread_pool {
     detail::registry<detail::registered_pool>::remove(core_.registered);
     stop();
     for (detail::pool_worker* worker : workers_) delete worker;
+    pthread_mutex_destroy(&stopping_);
   }
   /// Does what the destructor does without blocking the thread of who awaits it: for a pool whose tasks wait for a loop,
   /// on that loop. From the await on, run() and spawn() give errc::task_cancelled where nothing had been begun. Throws
-  /// usage_error in a task of this pool, which would wait for itself. Awaited once at a time; again, later, does nothing.
+  /// usage_error in a task of this pool, which would wait for itself. Several may await it; again, later, it does nothing.
   /// A cancel of the wait does not open the pool again: the destructor does the rest. (pool/pool_close.hpp)
   template <int = 0>
   task<> close();
@@ -170,6 +171,7 @@ class thread_pool {
     return nullptr;
   }
   void stop() noexcept {
+    const detail::mutex_lock one_at_a_time(stopping_);
     if (threads_.empty()) return;  // closed before
     for (const pool_thread& one : threads_)
       if (pthread_equal(one.thread, pthread_self())) [[unlikely]]
@@ -216,6 +218,7 @@ class thread_pool {
   detail::root_list roots_;
   std::vector<detail::pool_worker*> workers_;
   std::vector<pool_thread> threads_;
+  pthread_mutex_t stopping_ = PTHREAD_MUTEX_INITIALIZER;  // several may close it
   detail::atomic<bool> stop_{false};
 };
 
