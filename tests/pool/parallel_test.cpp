@@ -1,6 +1,7 @@
 // parallel_for, parallel_transform, parallel_reduce, parallel_invoke.
 #include <rota/scope/parallel.hpp>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -248,6 +249,36 @@ TEST_CASE("a cancel stops a parallel loop between its parts") {
   go.store(true);
   REQUIRE(rota_test::error_code_of([&] { rota::sync_wait(handle); }) == rota::errc::task_cancelled);
   REQUIRE(visits.load() < 1'000'000);
+}
+
+TEST_CASE("on a loop parts are done in order, others have their turns between them, and no frames are made ahead") {
+  rota_test::run([]() -> task<> {
+    int others = 0;
+    bool ends = false;
+    const auto other = [&]() -> task<> {
+      while (!ends) {
+        ++others;
+        co_await rota::yield();
+      }
+    };
+    rota::join_handle<> beside = rota::spawn(other);
+    int next = 0;
+    std::size_t most = 0;
+    int others_before = 0;
+    bool in_turn = true;
+    const std::size_t before = rota::event_loop::current()->statistics().frames;
+    const auto body = [&](int i) {
+      in_turn &= i == next++ && others > others_before;
+      others_before = others;
+      most = std::max(most, rota::event_loop::current()->statistics().frames - before);
+    };
+    co_await rota::parallel_for(0, 5000, body, 1);
+    ends = true;
+    co_await beside;
+    REQUIRE(next == 5000);
+    REQUIRE(in_turn);
+    REQUIRE(most < 50);
+  });
 }
 
 TEST_CASE("on a loop, too, no part begins after a cancel") {

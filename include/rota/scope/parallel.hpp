@@ -41,7 +41,7 @@ class parallel_loop : public parallel_indices<Index> {
 
   auto all(parallel_failure& failure, std::size_t workers) {
     this->choose_grain(workers, 8, 4);
-    return divide(*this, failure, this->all_);
+    return divide_all(*this, failure, this->all_);
   }
   value part(const piece& p) {
     visit_(p.first, p.last);
@@ -99,7 +99,7 @@ class parallel_sum : public parallel_indices<Index> {
 
   auto all(parallel_failure& failure, std::size_t workers) {
     this->choose_grain(workers, 16, 1);  // the same groups each time
-    return divide(*this, failure, this->all_);
+    return divide_all(*this, failure, this->all_);
   }
   value part(const piece& p) {
     T sum = std::as_const(identity_);

@@ -1,6 +1,6 @@
 // What the parallel algorithms have in common. Each is a `work`, which says how to cut a piece in two, what to do with one that
-// is small enough, and how two results become one; divide() makes a tree of it, whose branches fork on a strand and run
-// one after the other on a loop. The rules about errors and cancels are here and nowhere else.
+// is small enough, and how two results become one; divide() makes a tree of it, whose branches fork on a strand and are
+// taken in order on a loop. The rules about errors and cancels are here and nowhere else.
 #pragma once
 
 #include <atomic>
@@ -16,6 +16,7 @@
 #include <rota/base/cancelled.hpp>
 #include <rota/coro/concepts.hpp>
 #include <rota/coro/task.hpp>
+#include <rota/loop/sleep.hpp>
 #include <rota/loop/task_owner.hpp>
 #include <rota/pool/strand.hpp>
 #include <rota/scope/when_all.hpp>
@@ -44,7 +45,31 @@ inline bool is_bare(task_state& me) noexcept {
   return me.exec->is_strand() && static_cast<strand&>(*me.exec).worker().deque.size() == 0;
 }
 
-/// One node of the tree. No value: it failed, or something before it did.
+/// The same tree on a loop, in order, one part in each turn of the loop: a frame for each level, none for what is to come.
+template <class Work>
+task<std::optional<typename Work::value>> divide_in_turn(Work& work, parallel_failure& failure,
+                                                         typename Work::piece piece) {
+  std::optional<typename Work::value> result;
+  try {
+    if (failure.is_set()) co_return result;
+    if (work.is_small(piece, false)) {
+      co_await yield_awaiter();  // others go first; a cancel is thrown here
+      if (!failure.is_set()) result.emplace(work.part(piece));
+    } else {
+      typename Work::piece rest = work.cut(piece);
+      std::optional<typename Work::value> a = co_await subject(divide_in_turn(work, failure, piece));
+      std::optional<typename Work::value> b = co_await subject(divide_in_turn(work, failure, rest));
+      if (a && b) result.emplace(work.join(*std::move(a), *std::move(b)));
+    }
+  } catch (const cancelled&) {
+    throw;
+  } catch (...) {
+    failure.set(std::current_exception());
+  }
+  co_return result;
+}
+
+/// One node of the tree, on a strand. No value: it failed, or something before it did.
 template <class Work>
 task<std::optional<typename Work::value>> divide(Work& work, parallel_failure& failure, typename Work::piece piece) {
   std::optional<typename Work::value> result;
@@ -65,6 +90,11 @@ task<std::optional<typename Work::value>> divide(Work& work, parallel_failure& f
     failure.set(std::current_exception());
   }
   co_return result;
+}
+
+template <class Work>
+auto divide_all(Work& work, parallel_failure& failure, typename Work::piece all) {
+  return running_task()->exec->is_strand() ? divide(work, failure, all) : divide_in_turn(work, failure, all);
 }
 
 /// The whole of a work. `Work::all(failure, workers)` makes the tree.

@@ -42,7 +42,7 @@ class parallel_sorting {
         compare_(std::move(compare)),
         projection_(std::move(projection)) {}
 
-  auto all(parallel_failure& failure, std::size_t) { return divide(*this, failure, all_); }
+  auto all(parallel_failure& failure, std::size_t) { return divide_all(*this, failure, all_); }
   bool is_small(const piece& p, bool) const noexcept {
     return p.last - p.first <= grain_ || p.last - p.first < fewest_to_cut || p.cuts_left == 0;
   }
