@@ -178,6 +178,7 @@ class wait_list {
  private:
   shared_place* note_of(const waiter& w) const noexcept {
     shared_place* note = shared_;
+    if (&w == first_) return note && note->place == &w ? note : nullptr;  // notes stand in the order of the waiters
     while (note && note->place != &w) note = note->next;
     return note;
   }
