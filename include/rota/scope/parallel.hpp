@@ -43,7 +43,8 @@ class parallel_loop : public parallel_indices<Index> {
     this->choose_grain(workers, 8, 4);
     return divide_all(*this, failure, this->all_);
   }
-  value part(const piece& p) {
+  // Out of line: in a coroutine clang keeps what the loop uses in the frame, and does not vectorise it.
+  ROTA_NOINLINE value part(const piece& p) {
     visit_(p.first, p.last);
     return {};
   }
@@ -101,7 +102,7 @@ class parallel_sum : public parallel_indices<Index> {
     this->choose_grain(workers, 16, 1);  // the same groups each time
     return divide_all(*this, failure, this->all_);
   }
-  value part(const piece& p) {
+  ROTA_NOINLINE value part(const piece& p) {  // as above
     T sum = std::as_const(identity_);
     for (Index i = p.first; i != p.last; ++i) sum = detail::invoke(combine_, std::move(sum), detail::invoke(get_, i));
     return sum;
