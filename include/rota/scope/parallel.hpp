@@ -20,8 +20,8 @@
 #include <utility>
 #include <variant>
 
-#include <rota/base/config.hpp>
 #include <rota/base/callable.hpp>
+#include <rota/base/config.hpp>
 #include <rota/base/usage_error.hpp>
 #include <rota/scope/parallel_parts.hpp>
 
