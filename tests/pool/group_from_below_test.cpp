@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -467,10 +468,42 @@ TEST_CASE("a start from below works while the group's task is cancelled, where t
   rota::run(all());
 }
 
+TEST_CASE("a child that has ended cannot say that it has started") {
+  struct says_at_end {
+    explicit says_at_end(std::atomic<int>& n) : refused(&n) {}
+    says_at_end(says_at_end&&) = default;
+    ~says_at_end() {
+      if (!status) return;
+      try {
+        status->started(1);
+      } catch (const rota::usage_error&) {
+        refused->fetch_add(1);
+      }
+    }
+    std::optional<task_status<int>> status;
+    std::atomic<int>* refused;
+  };
+  for (const unsigned threads : {1u, 4u})
+    on_pool(threads, []() -> task<> {
+      std::atomic<int> refused{0};
+      const auto body = [&](task_group& group) -> task<> {
+        const auto late = [](task_status<int> status, says_at_end end) -> task<> {
+          end.status.emplace(std::move(status));
+          co_return;
+        };
+        const std::exception_ptr error = co_await exception_of(group.start(late, says_at_end(refused)));
+        REQUIRE(rota_test::usage_error_of([&] { std::rethrow_exception(error); }) ==
+                rota::usage_error::kind::invalid_argument);
+      };
+      co_await rota::with_task_group(body);
+      REQUIRE(refused == 1);
+    });
+}
+
 TEST_CASE("a group that is kept open by what is on its way is open to everybody") {
   std::atomic<int> refused{0};
   const auto all = [&]() -> task<> {
-    const auto rounds = rota_test::scaled(20000, 2000);
+    const auto rounds = rota_test::scaled(10000, 1000, 1000);
     for (std::size_t i = 0; i != rounds && refused == 0; ++i) {
       std::atomic<task_group*> inner{nullptr};
       std::atomic<bool> first{false}, second{false};

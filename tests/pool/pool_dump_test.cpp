@@ -1,6 +1,10 @@
 // What a pool tells when the process is asked for its tasks.
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <chrono>
+#include <cstring>
 #include <string>
 #include <thread>
 #include <utility>
@@ -58,6 +62,40 @@ TEST_CASE("a pool tells what its workers run, and an event loop tells it for one
   rota::run(asks());
   done = true;
   rota::sync_wait(std::move(handle));
+}
+
+TEST_CASE("a report handler may use the pool that is told of") {
+  static std::atomic<int> written{0};
+  static thread_pool* asked = nullptr;
+  thread_pool pool(1);
+  asked = &pool;
+  auto handle = pool.spawn(sleeps_long, std::string("patient"));
+  const rota::report_handler before = rota::set_report_handler([](const char* text) noexcept {
+    const auto writes = []() -> task<> {
+      written.fetch_add(1);
+      co_return;
+    };
+    if (std::strstr(text, "- task 'patient'")) (void)asked->spawn(writes);
+  });
+  while (written == 0) {
+    rota::dump_tasks();
+    std::this_thread::yield();
+  }
+  rota::set_report_handler(before);
+  handle.cancel();
+}
+
+TEST_CASE("a forked child does not ask its parent's pools") {
+  const auto outcome = rota_test::run_in_child([] {
+    const thread_pool pool(1);
+    while (pool.statistics().sleeping != 1) std::this_thread::yield();
+    const pid_t child = ::fork();
+    if (child == 0) ::_exit(static_cast<int>(rota::dump_tasks()));
+    int status = -1;
+    ::waitpid(child, &status, 0);
+    return rota::dump_tasks() == 1 && WIFEXITED(status) ? WEXITSTATUS(status) : 98;
+  });
+  CHECK(outcome.exit_code() == 0);
 }
 
 TEST_CASE("a debugger gets the pools, too, without waiting for a lock") {

@@ -4,6 +4,8 @@
 // nobody looks.
 #pragma once
 
+#include <unistd.h>
+
 #include <atomic>
 #include <cstdio>
 
@@ -48,16 +50,19 @@ class registry {
 struct registered_pool {
   void* of = nullptr;
   void (*wake)(registered_pool&) noexcept = nullptr;  // one of its threads, if all sleep. Signal handlers
-  void (*write)(registered_pool&,
-                std::FILE* to) noexcept = nullptr;  // to null: with report(). Takes locks but for a FILE
+  // `to` null: with report(), and no lock is held meanwhile. To a FILE: no lock is waited for.
+  void (*write)(registered_pool&, std::FILE* to) noexcept = nullptr;
   std::atomic<bool> is_asked{false};
+  const pid_t process = ::getpid();
 
+  /// After fork(): its threads are the parent's, and may have held its locks.
+  bool is_parents() const noexcept { return ::getpid() != process; }
   void ask() noexcept {
     is_asked.store(true, std::memory_order_seq_cst);
     wake(*this);
   }
   void answer() noexcept {
-    if (is_asked.exchange(false, std::memory_order_acq_rel)) write(*this, nullptr);
+    if (!is_parents() && is_asked.exchange(false, std::memory_order_acq_rel)) write(*this, nullptr);
   }
 };
 

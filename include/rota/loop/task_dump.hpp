@@ -229,6 +229,7 @@ inline std::size_t dump_tasks() noexcept {
     ++asked;
   });
   detail::registry<detail::registered_pool>::for_each([&](detail::registered_pool& pool) {
+    if (pool.is_parents()) return;
     pool.ask();
     ++asked;
   });
@@ -270,8 +271,9 @@ inline void dump_on_signal(int signal = SIGQUIT) {
 extern "C" inline void rota_dump_tasks() noexcept {
   rota::detail::loop_registry::for_each(
       [](rota::detail::registered_loop& its) { rota::detail::task_dump(its.loop, stderr, false).write(); });
-  rota::detail::registry<rota::detail::registered_pool>::for_each(
-      [](rota::detail::registered_pool& pool) { pool.write(pool, stderr); });
+  rota::detail::registry<rota::detail::registered_pool>::for_each([](rota::detail::registered_pool& pool) {
+    if (!pool.is_parents()) pool.write(pool, stderr);
+  });
 }
 
 namespace rota::detail {

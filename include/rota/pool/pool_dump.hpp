@@ -7,7 +7,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <new>
 #include <source_location>
+#include <string>
 #include <vector>
 
 #include <rota/base/function_name.hpp>
@@ -33,14 +35,26 @@ class pool_dump {
     put(head);
     for (std::size_t i = 0; i != workers_.size() && i != most_workers; ++i) write_worker(i, *workers_[i]);
     std::size_t shown = 0, left_out = 0;
+    std::vector<std::string> roots;  // told without the lock: the report handler may use the pool
     const bool may_look = roots_.look(to_ != nullptr, [&](pool_root& root) {
       if (shown == most_tasks) {
         ++left_out;
         return;
       }
+      const description text = describe_root(root);
+      if (to_) {
+        put(text);
+      } else {
+        try {
+          roots.emplace_back(text.c_str());
+        } catch (const std::bad_alloc&) {
+          ++left_out;
+          return;
+        }
+      }
       ++shown;
-      write_root(root);
     });
+    for (const std::string& text : roots) report("%s", text.c_str());
     description tail;
     if (!may_look)
       tail.add("its list of tasks is being changed");
@@ -78,7 +92,7 @@ class pool_dump {
     add_place(text, line);
     put(text);
   }
-  void write_root(pool_root& root) noexcept {
+  description describe_root(pool_root& root) const noexcept {
     description text;
     if (to_)
       text.add("- task");
@@ -87,7 +101,7 @@ class pool_dump {
           [&](const char* name, std::uint64_t id) { text.add("- %s", name_of(name, id).c_str()); });
     text.add("%s", root.runs.rests() ? " waits" : " runs, or is about to");
     add_place(text, root.subject());
-    put(text);
+    return text;
   }
 
   const void* const pool_;

@@ -39,7 +39,7 @@ class task_group : detail::failure_collector {
   /// group that is cancelled the child never begins, and its handle says cancelled. Throws usage_error when body and
   /// children have ended (in what defer() runs), std::bad_alloc without having started anything.
   /// A child on another thread of a pool: the new one belongs to the group soon, at the latest when the spawner has ended;
-  /// the handle is the spawner's.
+  /// the handle is the spawner's, and one that outlives it keeps who waits for it waiting until the new one has ended.
   template <class F, class... Args>
   auto spawn(F&& f, Args&&... args) {
     detail::task_runner& runner = checked();
@@ -243,7 +243,7 @@ class task_group : detail::failure_collector {
     on_their_way_.store(ended, std::memory_order_relaxed);
     return true;
   }
-  // While it waits for such a one, which is about to be posted.
+  // While it waits for such a one, which is about to be posted, or to begin here.
   struct turn {
     turn() noexcept {}
     bool await_ready() const noexcept { return false; }

@@ -155,11 +155,11 @@ class task_status {
   /// suspension is cancelled, too.
   template <class... Args>
   void started(Args&&... args) {
-    if (!pending_ || pending_->children == 0)
+    const detail::task_state* const here = detail::running_task();
+    if (!pending_ || pending_->children == 0 || (!here && pending_->host->exec->is_strand()))
       detail::throw_usage_error(usage_error::kind::invalid_argument,
                                 "started() was called%s twice, or when the task of task_group::start() did not run",
                                 detail::by_running_task().c_str());
-    const detail::task_state* const here = detail::running_task();
     if (here && here->exec != pending_->host->exec) {
       pending_->result.emplace(std::forward<Args>(args)...);  // start() looks at it when it has heard, if ever
       detail::pending_start<V>& of = *pending_;
