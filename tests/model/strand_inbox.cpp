@@ -65,6 +65,7 @@ struct taking_turns : rl::test_suite<taking_turns<Slip, Posts>, 4> {
   void work() {
     while (received.get() != 2 * Posts) {
       if (!take()) {
+        (void)box.rests();  // a dump may ask at any moment
         rl::yield(1, {});
         continue;
       }
