@@ -89,7 +89,8 @@ TEST_CASE("the end of a channel, on either side, is not thrown in a select that 
     const auto end = [&] { tx.close(); };
     co_await lose(receive, end);
     auto [to_nobody, nobody] = rota::channel<int>(0);
-    const auto send = [&] { return to_nobody.send(1); };
+    const int item = 1;  // is copied; of a temporary the send would keep the address
+    const auto send = [&] { return to_nobody.send(item); };
     const auto leave = [&] { nobody.close(); };
     co_await lose(send, leave);
   });
