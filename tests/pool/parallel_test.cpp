@@ -263,10 +263,10 @@ TEST_CASE("on a loop parts are done in order, others have their turns between th
     };
     rota::join_handle<> beside = rota::spawn(other);
     int next = 0;
-    std::size_t most = 0;
+    std::int64_t most = 0;
     int others_before = 0;
     bool in_turn = true;
-    const std::size_t before = rota::event_loop::current()->statistics().frames;
+    const std::int64_t before = rota::event_loop::current()->statistics().frames;
     const auto body = [&](int i) {
       in_turn &= i == next++ && others > others_before;
       others_before = others;
