@@ -73,5 +73,5 @@ TEST_CASE("a spawn from below that gets no memory fails as a whole, whichever al
     REQUIRE(counted::alive == 0);
     if (needed_all) break;
   }
-  REQUIRE(failures >= 10);
+  if (!ROTA_TSAN) REQUIRE(failures >= 10);  // whose operator new cannot be replaced
 }
