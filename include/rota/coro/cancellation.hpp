@@ -195,7 +195,9 @@ struct scope_tree : scope_node {
 
   static bool is_task_node(scope_node& node) noexcept { return as(node).has(is_task); }
   /// The node is a task_owner (loop/task_owner.hpp).
-  static bool is_owner_node(scope_node& node) noexcept { return as(node).has(is_owner); }
+  static bool is_owner_node(scope_node& node) noexcept {
+    return !as(node).has(is_task) && as(node).has(is_owner);  // of a task the bit is is_remote
+  }
   template <class F>
   static void for_each_child(scope_node& scope, F f) {
     for (scope_node* node = as(scope).first_; node; node = as(*node).next_) f(*node);
